@@ -107,7 +107,12 @@ def _bare(address: IPAddress) -> IPAddress:
 def _same_zone(interface: Interface, asker: IPAddress) -> bool:
     """Every IPv6 interface has fe80::/10 on it: a link-local caller's zone tells which one it is on."""
     zone = getattr(asker, "scope_id", None)
-    return zone is None or not interface.address.ip.is_link_local or zone in (
-        interface.name,
-        getattr(interface.address.ip, "scope_id", None),
+    return (
+        zone is None
+        or not interface.address.ip.is_link_local
+        or zone
+        in (
+            interface.name,
+            getattr(interface.address.ip, "scope_id", None),
+        )
     )

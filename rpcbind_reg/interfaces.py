@@ -27,7 +27,7 @@ class _IfAddrs(ctypes.Structure):
     """The head of ``struct ifaddrs``, which is the same on Linux, the BSDs and macOS."""
 
 
-_IfAddrs._fields_ = [  # noqa: SLF001 - how ctypes declares a structure that points to itself
+_IfAddrs._fields_ = [
     ("ifa_next", ctypes.POINTER(_IfAddrs)),
     ("ifa_name", ctypes.c_char_p),
     ("ifa_flags", ctypes.c_uint),
@@ -74,7 +74,7 @@ def _interface(entry: Any) -> Interface | None:
     prefix = int.from_bytes(mask, "big").bit_count()
     name = os.fsdecode(entry.ifa_name)
     address = ipaddress.ip_address(packed)
-    zone = f"%{name}" if address.version == 6 and address.is_link_local else ""
+    zone = f"%{name}" if isinstance(address, ipaddress.IPv6Address) and address.is_link_local else ""
     ordinary = not entry.ifa_flags & (IFF_LOOPBACK | IFF_POINTOPOINT)
     return Interface(name, ipaddress.ip_interface(f"{address}{zone}/{prefix}"), ordinary)
 

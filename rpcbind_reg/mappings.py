@@ -1,8 +1,8 @@
 """The table of a registry: which program is served where, and whose entry it is.
 
-A pure data structure: no I/O, no clock. It keeps the rules of RFC 1833, section 2.2.1, as Debian's rpcbind applies them,
-and adds two bounds that rpcbind lacks: entries per owner, and entries in all. Every lookup is a dictionary access, so
-ten thousand registrations slow nothing down.
+A pure data structure: no I/O, no clock. It keeps the rules of RFC 1833, section 2.2.1, as Debian's rpcbind applies
+them, and adds two bounds that rpcbind lacks: entries per owner, and entries in all. Every lookup is a dictionary
+access, so ten thousand registrations slow nothing down.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Transport:
     @property
     def any_host(self) -> str:
         """The host that means every address of this machine: "0.0.0.0", "::", or "" for local transports."""
-        return {"inet": "0.0.0.0", "inet6": "::"}.get(self.family, "")  # noqa: S104 - text in an address, no binding
+        return {"inet": "0.0.0.0", "inet6": "::"}.get(self.family, "")
 
     @property
     def ip_protocol(self) -> int | None:
@@ -186,7 +186,7 @@ def port_of(netid: str, uaddr: str) -> int | None:
 def to_sockaddr(netid: str, uaddr: str) -> bytes:
     """Return the address as this machine's ``struct sockaddr`` (what RPCBPROC_UADDR2TADDR answers).
 
-    The form is the platform's own, as the procedure is meant for programs on the same machine (RFC 1833, section 2.2.1).
+    The form is the platform's own: the procedure is meant for programs on the same machine (RFC 1833, section 2.2.1).
 
     Raises:
         UniversalAddressError: As parse().
@@ -197,9 +197,9 @@ def to_sockaddr(netid: str, uaddr: str) -> bytes:
         return _family(socket.AF_UNIX) + path[:107].ljust(108, b"\0")
     ip = ipaddress.ip_address(address.host)
     port = struct.pack(">H", address.port)
-    if ip.version == 4:
+    if isinstance(ip, ipaddress.IPv4Address):
         return _family(socket.AF_INET) + port + ip.packed + bytes(8)
-    zone = getattr(ip, "scope_id", None)
+    zone = ip.scope_id
     scope = int(zone) if zone and zone.isdigit() else 0
     return _family(socket.AF_INET6) + port + bytes(4) + ip.packed + struct.pack("=I", scope)
 
@@ -224,7 +224,7 @@ def from_sockaddr(netid: str, sockaddr: bytes) -> str:
     raise UniversalAddressError(message)
 
 
-def _family(family: int) -> bytes:
+def _family(family: socket.AddressFamily) -> bytes:
     # The BSDs and macOS keep a length octet before a family of one octet; Linux and Solaris have a 16-bit family.
     if sys.platform == "darwin" or "bsd" in sys.platform:
         lengths = {socket.AF_INET: 16, socket.AF_INET6: 28}
