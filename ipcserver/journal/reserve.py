@@ -1,0 +1,54 @@
+"""Disk space held back, so that a full disk can still be emptied.
+
+To receive or remove a message is to log a command, and that takes space: on a full disk even taking things away
+fails. So a file of fixed size stands beside the store; when the disk is full its blocks are given back, the
+commands that free something live on them, and it is taken up again when there is space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Reserve"]
+
+
+class Reserve:
+    """A file whose blocks are allocated but never used.
+
+    Args:
+        path: The file.
+        size: Bytes to hold back; 0 for none.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+
+    def take(self) -> bool:
+        """Allocate the blocks if they are not. Return whether they are held now."""
+        if self.size == 0:
+            return True
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False
+        try:
+            os.posix_fallocate(fd, 0, self.size)
+        except OSError:
+            # Half a reserve would only make the disk fuller.
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def release(self) -> None:
+        """Give the blocks back to the file system."""
+        with contextlib.suppress(OSError):
+            os.truncate(self.path, 0)
