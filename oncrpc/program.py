@@ -230,7 +230,7 @@ class Call(ABC):
         """Have `callback` called once if the connection is lost before this call is answered."""
 
 
-class Program:
+class Program(ABC):  # noqa: B024 - the abstract methods are in the generated classes
     """One version of one program; subclasses have one method for each procedure.
 
     Names of procedures never collide with the attributes below: the compiler knows them, and
