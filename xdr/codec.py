@@ -1,0 +1,278 @@
+"""Encoding and decoding values of declared types.
+
+``codec(T)`` gives the codec of any type; it is made once and kept. Its functions are written for the type when they
+are first called (``xdr.specialise``).
+"""
+
+from __future__ import annotations
+
+import array
+import threading
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+
+from xdr import explain, shapes, specialise
+from xdr.errors import XDRDecodeError, XDRDeclarationError
+from xdr.specialise import Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_DEPTH", "Codec", "codec", "decode", "encode"]
+
+_T = TypeVar("_T")
+
+MAX_DEPTH: Final = 128
+"""Levels: how deeply values of a type that holds itself may nest, if the caller does not say otherwise.
+
+The entries of a linked list (a struct that ends in an optional of itself) are not levels. Of the formats that people
+nest by hand, JSON readers allow 128 (serde) to 1,000 levels and protobuf 100; a level here takes one or two frames of
+the interpreter's 1,000.
+"""
+
+_lock: Final = threading.RLock()
+"""Held while types are read and functions written; never while they run."""
+
+
+class Codec(Generic[_T]):
+    """Encodes and decodes the values of one type. Made by :func:`codec`."""
+
+    def __init__(self, shape: shapes.Shape, arrays: type = list) -> None:
+        self.shape = shape
+        """What the type comes to; for those who walk types as ``xdr.tree`` does."""
+        self._arrays = arrays
+
+    def __repr__(self) -> str:
+        return f"<codec of {self.shape.name}>"
+
+    # The methods that are called for every message replace themselves by functions made for the type.
+
+    def encode(self, value: _T, *, max_depth: int = MAX_DEPTH) -> bytes:
+        """Return a value's bytes.
+
+        Args:
+            value: A value of the type.
+            max_depth: Levels that a type may nest in itself.
+
+        Raises:
+            XDREncodeError: The value does not fit the type; nothing was encoded.
+        """
+        with _lock:
+            function = self.__dict__["encode"] = self._make_encode()
+        made: bytes = function(value, max_depth=max_depth)
+        return made
+
+    def encode_to(self, value: _T, add: Callable[[bytes], object], *, max_depth: int = MAX_DEPTH) -> None:
+        """Hand a value's bytes to a function, in parts, such as the ``append`` of a list that is joined later.
+
+        If the value does not fit, parts of it may have been handed over before the error.
+
+        Args:
+            value: A value of the type.
+            add: Called with each part; opaque data is handed over as it is, without a copy.
+            max_depth: Levels that a type may nest in itself.
+
+        Raises:
+            XDREncodeError: The value does not fit the type.
+        """
+        with _lock:
+            function = self.__dict__["encode_to"] = self._make_encode_to()
+        function(value, add, max_depth=max_depth)
+
+    def decode(
+        self,
+        data: bytes | bytearray | memoryview,
+        *,
+        lenient_padding: bool = False,
+        max_depth: int = MAX_DEPTH,
+    ) -> _T:
+        """Return the value that some bytes are.
+
+        Args:
+            data: The whole encoding and nothing else.
+            lenient_padding: Accept padding that is not zero, as some real instruments send it.
+            max_depth: Levels that a type may nest in itself.
+
+        Raises:
+            XDRDecodeError: The data is not an encoding of a value of the type, or bytes follow it.
+        """
+        with _lock:
+            function = self.__dict__["decode"] = self._make_decode()
+        value: _T = function(data, lenient_padding=lenient_padding, max_depth=max_depth)
+        return value
+
+    def decode_from(
+        self,
+        data: bytes | bytearray | memoryview,
+        offset: int = 0,
+        *,
+        lenient_padding: bool = False,
+        max_depth: int = MAX_DEPTH,
+    ) -> tuple[_T, int]:
+        """Return the value that begins at an offset, and the offset after it.
+
+        Args:
+            data: Bytes that the value must lie within.
+            offset: Where it begins.
+            lenient_padding: Accept padding that is not zero.
+            max_depth: Levels that a type may nest in itself.
+
+        Raises:
+            XDRDecodeError: No value of the type begins there; the error's offset counts from the start of the data.
+            ValueError: The offset is negative.
+        """
+        with _lock:
+            function = self.__dict__["decode_from"] = self._make_decode_from()
+        made: tuple[_T, int] = function(data, offset, lenient_padding=lenient_padding, max_depth=max_depth)
+        return made
+
+    def _make_encode(self) -> Any:  # noqa: ANN401 - a function
+        shape = self.shape
+        run = specialise.encoder(shape)
+        faults = specialise.ENCODE_FAULTS
+
+        def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:  # noqa: ANN401
+            parts: list[bytes] = []
+            try:
+                run(value, parts.append, max_depth)
+                return b"".join(parts)
+            except faults as fault:
+                error = explain.explain_encode(shape, value, fault, max_depth)
+            raise error
+
+        return encode
+
+    def _make_encode_to(self) -> Any:  # noqa: ANN401 - a function
+        shape = self.shape
+        run = specialise.encoder(shape)
+        faults = specialise.ENCODE_FAULTS
+
+        def encode_to(value: Any, add: Any, *, max_depth: int = MAX_DEPTH) -> None:  # noqa: ANN401
+            try:
+                run(value, add, max_depth)
+            except faults as fault:
+                error = explain.explain_encode(shape, value, fault, max_depth)
+            else:
+                return
+            raise error
+
+        return encode_to
+
+    def _make_decode(self) -> Any:  # noqa: ANN401 - a function
+        shape, arrays = self.shape, self._arrays
+        plain = Variant(arrays=arrays)
+        run = specialise.decoder(shape, plain)
+        faults = specialise.DECODE_FAULTS
+
+        def decode(data: Any, *, lenient_padding: bool = False, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401
+            if data.__class__ is not bytes or lenient_padding:
+                return self._decode_otherwise(data, lenient_padding, max_depth)
+            size = len(data)
+            try:
+                value, end = run(data, 0, size, max_depth)
+            except faults:
+                error = explain.explain_decode(shape, data, 0, plain, max_depth)
+            else:
+                if end == size:
+                    return value
+                error = _trailing(shape, end, size)
+            raise error
+
+        return decode
+
+    def _decode_otherwise(self, data: Any, lenient_padding: bool, max_depth: int) -> Any:  # noqa: ANN401, FBT001
+        value, end = self.decode_from(data, lenient_padding=lenient_padding, max_depth=max_depth)
+        size = memoryview(data).nbytes
+        if end != size:
+            raise _trailing(self.shape, end, size)
+        return value
+
+    def _make_decode_from(self) -> Any:  # noqa: ANN401 - a function
+        shape, arrays = self.shape, self._arrays
+        faults = specialise.DECODE_FAULTS
+        variants = {
+            (lenient, view): Variant(lenient, view, arrays) for lenient in (False, True) for view in (False, True)
+        }
+
+        def decode_from(
+            data: Any,  # noqa: ANN401
+            offset: int = 0,
+            *,
+            lenient_padding: bool = False,
+            max_depth: int = MAX_DEPTH,
+        ) -> Any:  # noqa: ANN401
+            if offset < 0:
+                message = f"the offset must not be negative: {offset}"
+                raise ValueError(message)
+            view = data.__class__ is not bytes
+            if view:
+                data = memoryview(data).cast("B")
+            variant = variants[bool(lenient_padding), view]
+            run = shape.compiled.get(variant)
+            if run is None:
+                with _lock:
+                    run = specialise.decoder(shape, variant)
+            try:
+                return run(data, offset, len(data), max_depth)
+            except faults:
+                error = explain.explain_decode(shape, data, offset, variant, max_depth)
+            raise error
+
+        return decode_from
+
+
+def _trailing(shape: shapes.Shape, end: int, size: int) -> XDRDecodeError:
+    return XDRDecodeError(shape.name, end, f"{size - end} bytes more than the value takes")
+
+
+_codecs: Final[dict[Any, Codec[Any]]] = {}
+
+
+@overload
+def codec(annotation: type[_T], *, module: str | None = None, arrays: type = list) -> Codec[_T]: ...
+@overload
+def codec(annotation: Any, *, module: str | None = None, arrays: type = list) -> Codec[Any]: ...  # noqa: ANN401
+def codec(annotation: Any, *, module: str | None = None, arrays: type = list) -> Codec[Any]:
+    """Return the codec of a type.
+
+    Args:
+        annotation: A class made by ``@xdr.struct``, a union of arm classes, an ``xdr.Enum``, or any annotation of
+            ``xdr.types``.
+        module: The name of the module where names in string annotations are looked up; classes know their own.
+        arrays: What arrays of numbers decode to: ``list``; ``array.array``, which takes no work for each element; or
+            ``memoryview`` of such an array. Encoding takes any sequence of numbers, whatever this is.
+
+    Raises:
+        XDRDeclarationError: The annotation means no XDR type.
+    """
+    key = (annotation, module, arrays)
+    try:
+        return _codecs[key]
+    except KeyError:
+        pass
+    except TypeError:
+        message = f"{annotation!r} is no XDR type"
+        raise XDRDeclarationError(message) from None
+    if arrays not in {list, array.array, memoryview}:
+        message = f"arrays decode to list, array.array or memoryview, not to {arrays!r}"
+        raise XDRDeclarationError(message)
+    with _lock:
+        shape = shapes.shape_of(annotation, module)
+        return _codecs.setdefault(key, Codec(shape, arrays))
+
+
+@overload
+def encode(annotation: type[_T], value: _T) -> bytes: ...
+@overload
+def encode(annotation: Any, value: Any) -> bytes: ...  # noqa: ANN401
+def encode(annotation: Any, value: Any) -> bytes:
+    """Return the bytes of a value of a type; see :meth:`Codec.encode`."""
+    return codec(annotation).encode(value)
+
+
+@overload
+def decode(annotation: type[_T], data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> _T: ...
+@overload
+def decode(annotation: Any, data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> Any: ...  # noqa: ANN401
+def decode(annotation: Any, data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> Any:
+    """Return the value of a type that some bytes are; see :meth:`Codec.decode`."""
+    return codec(annotation).decode(data, lenient_padding=lenient_padding)
