@@ -29,6 +29,9 @@ NC_TPI_COTS_ORD: Final = 3
 NC_TPI_RAW: Final = 4
 """Raw transport."""
 
+SUN_PATH: Final = 108
+"""Octets of sun_path in Linux's struct sockaddr_un."""
+
 IPPROTO_TCP: Final = 6
 """The portmapper's number for TCP (RFC 1833, section 3.1)."""
 IPPROTO_UDP: Final = 17
@@ -193,8 +196,7 @@ def to_sockaddr(netid: str, uaddr: str) -> bytes:
     """
     address = parse(netid, uaddr)
     if address.port is None:
-        path = address.host.encode("utf-8", "surrogateescape")
-        return _family(socket.AF_UNIX) + path[:107].ljust(108, b"\0")
+        return _family(socket.AF_UNIX) + address.host.encode("utf-8", "surrogateescape")[:SUN_PATH]
     ip = ipaddress.ip_address(address.host)
     port = struct.pack(">H", address.port)
     if isinstance(ip, ipaddress.IPv4Address):
@@ -217,7 +219,7 @@ def from_sockaddr(netid: str, sockaddr: bytes) -> str:
     if len(sockaddr) >= 24 and family == "inet6" and sockaddr[:2] == _family(socket.AF_INET6):
         return join(str(ipaddress.IPv6Address(sockaddr[8:24])), int.from_bytes(sockaddr[2:4], "big"))
     if len(sockaddr) > 2 and family == "loopback" and sockaddr[:2] == _family(socket.AF_UNIX):
-        path = sockaddr[2:110].split(b"\0", 1)[0]
+        path = sockaddr[2 : 2 + SUN_PATH].split(b"\0", 1)[0]
         if path:
             return path.decode("utf-8", "surrogateescape")
     message = f"{len(sockaddr)} bytes are no socket address of netid {netid!r}"
