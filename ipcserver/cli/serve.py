@@ -1,0 +1,90 @@
+"""``ipcserver serve``: run the server in the foreground until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from ipcserver.config import Config, ConfigError, Journal, LimitsPreset, LogFormat, Portmapper
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file with settings; flags win over it.")
+@click.option("-l", "--listen", multiple=True, metavar="ADDRESS", help="Address to serve on, several times if need be; 0.0.0.0 and :: are all.  [default: loopback]")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP and UDP port; 0: a free one.  [default: 600; 6600 for an ordinary user]")
+@click.option("--socket", type=click.Path(path_type=Path), help="The local socket.  [default: ipcserver.sock in the state directory]")
+@click.option("-d", "--state", type=click.Path(path_type=Path, file_okay=False), help="Where the journal is.  [default: /var/lib/ipcserver; for an ordinary user ~/.local/state/ipcserver]")
+@click.option("-j", "--journal", type=click.Choice(get_args(Journal)), help="sqlite keeps all that was acknowledged; memory keeps nothing.  [default: sqlite]")
+@click.option("--portmapper", type=click.Choice(get_args(Portmapper)), help="Register with the machine's rpcbind, be the portmapper, whichever can be had, or neither.  [default: auto]")
+@click.option("--portmapper-port", type=click.IntRange(0, 65535), help="Port of the builtin portmapper.  [default: 111; 6111 for an ordinary user]")
+@click.option("--trust", multiple=True, metavar="NETWORK[:root]", help="Believe AUTH_SYS from this network too, and with :root also uid 0.  [default: loopback]")
+@click.option("--limits", type=click.Choice(get_args(LimitsPreset)), help="System V limits.  [default: linux]")
+@click.option("-u", "--user", help="Become this user once the ports are bound.")
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="Log lines for people or for machines.  [default: text]")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
+    """Serve System V IPC over Sun RPC, on port 600 and through the portmapper.
+
+    Each setting is a flag here, a variable (IPCSERVER_PORT=...) or a line of the file (port = ...).
+
+    Stops at SIGTERM or SIGINT: calls in hand are answered, the registration is taken back.
+    """
+    try:
+        config = Config.load(file, dict(os.environ))
+        given = {name: value for name, value in flags.items() if value not in (None, ())}
+        config = config.updated({name: str(value) if isinstance(value, Path) else value for name, value in given.items()}, "command line")
+    except ConfigError as error:
+        _fail(error)
+
+    from oncrpc.tx.reactor import install  # noqa: PLC0415 - the reactor is chosen here, when it is known that one runs
+
+    reactor = install()
+    from ipcserver.logs import begin_logging  # noqa: PLC0415 - imports the reactor's package
+    from ipcserver.service import IPCService  # noqa: PLC0415 - imports the reactor
+
+    begin_logging(sys.stderr, config.log_format, verbose=verbose)
+    service = IPCService(config, reactor=reactor)
+    try:
+        service.privilegedStartService()
+        if config.user is not None:
+            _become(config.user)
+        service.startService()
+    except (ConfigError, OSError) as error:
+        _fail(error)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    # A second signal while the first one's stop is under way must not end it half way.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    reactor.run()
+
+
+def _become(name: str) -> None:
+    """Become another user for good.
+
+    Raises:
+        ConfigError: There is no such user, or this one may not become it.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+        os.initgroups(name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except KeyError:
+        message = f"user: there is no user {name!r}"
+        raise ConfigError(message) from None
+    except PermissionError:
+        message = f"user: only root can become {name!r}"
+        raise ConfigError(message) from None
+
+
+def _fail(error: Exception) -> None:
+    """End with one line and status 1."""
+    click.echo(f"ipcserver: {error}", err=True)
+    sys.exit(1)

@@ -1,0 +1,214 @@
+"""How a server is set up: one frozen Config, from flags, the environment and one TOML file.
+
+The flags of the command line win over the environment (``IPCSERVER_PORT`` and so on), which wins over the file,
+which wins over the defaults here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from ipcserver.identity import Trust, TrustError
+
+__all__ = [
+    "PORT",
+    "PORTMAPPER_PORT",
+    "UNPRIVILEGED_PORT",
+    "UNPRIVILEGED_PORTMAPPER_PORT",
+    "Config",
+    "ConfigError",
+    "Journal",
+    "Portmapper",
+]
+
+PORT: Final = 600
+"""The port that IANA lists as "ipcserver"; privileged."""
+
+PORTMAPPER_PORT: Final = 111
+"""The portmapper's port (RFC 1833, section 2.2.1); privileged."""
+
+UNPRIVILEGED_PORT: Final = 6600
+"""Where an ordinary user's server listens when no port is given."""
+
+UNPRIVILEGED_PORTMAPPER_PORT: Final = 6111
+"""Where an ordinary user's portmapper listens."""
+
+Portmapper = Literal["auto", "system", "builtin", "none"]
+Journal = Literal["sqlite", "memory"]
+LogFormat = Literal["text", "json"]
+LimitsPreset = Literal["linux", "solaris2"]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the text names where it stands and what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that a server needs to know before it starts."""
+
+    listen: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses to listen on, over TCP and UDP. Loopback: serving a network is an explicit choice."""
+
+    port: int | None = None
+    """TCP and UDP port; 0 takes a free one. Default: 600, or 6600 for an ordinary user."""
+
+    socket: Path | None = None
+    """The local socket. Default: ipcserver.sock in the state directory."""
+
+    state: Path | None = None
+    """Directory of the journal. Default: /var/lib/ipcserver for root, else ipcserver in XDG_STATE_HOME."""
+
+    journal: Journal = "sqlite"
+    """"sqlite" keeps everything that was acknowledged; "memory" keeps nothing over a restart, and says so."""
+
+    portmapper: Portmapper = "auto"
+    """Register with the machine's rpcbind ("system"), be the portmapper ("builtin"), the first of the two that can
+    be had ("auto"), or neither ("none")."""
+
+    portmapper_port: int | None = None
+    """Port of the builtin portmapper. Default: 111, or 6111 for an ordinary user."""
+
+    trust: tuple[Trust, ...] = ()
+    """Networks whose AUTH_SYS credentials are believed, besides loopback."""
+
+    limits: LimitsPreset = "linux"
+    """The System V limits: those of a Linux kernel, or of Solaris 2."""
+
+    user: str | None = None
+    """The user to become after the ports are bound; only root can."""
+
+    log_format: LogFormat = "text"
+    """"text" for people, "json" for machines: one object a line."""
+
+    @property
+    def state_directory(self) -> Path:
+        """The directory that the journal and the local socket are in."""
+        if self.state is not None:
+            return self.state
+        if os.geteuid() == 0:
+            return Path("/var/lib/ipcserver")
+        base = os.environ.get("XDG_STATE_HOME")
+        return (Path(base) if base else Path.home() / ".local" / "state") / "ipcserver"
+
+    @property
+    def socket_path(self) -> Path:
+        """The path of the local socket."""
+        return self.socket if self.socket is not None else self.state_directory / "ipcserver.sock"
+
+    @property
+    def journal_path(self) -> Path:
+        """The path of the SQLite journal."""
+        return self.state_directory / "journal.sqlite"
+
+    def updated(self, settings: dict[str, Any], where: str) -> Config:
+        """Return this configuration with settings as they come from a file or the environment.
+
+        Args:
+            settings: Field name to value: text, number, list of texts, as TOML or a variable has it.
+            where: What to call the place in an error, for example the file's name.
+
+        Raises:
+            ConfigError: An unknown name or a value that does not fit.
+        """
+        changes: dict[str, Any] = {}
+        known = {field.name for field in fields(self)}
+        for name, value in settings.items():
+            if name not in known:
+                message = f"{where}: there is no setting {name!r} (known: {', '.join(sorted(known))})"
+                raise ConfigError(message)
+            try:
+                changes[name] = _READ[name](value)
+            except (TypeError, ValueError, TrustError) as error:
+                message = f"{where}: {name}: {error}"
+                raise ConfigError(message) from None
+        return replace(self, **changes)
+
+    @classmethod
+    def load(cls, file: Path | None = None, environ: dict[str, str] | None = None) -> Config:
+        """Return the configuration of a file and of the environment.
+
+        Args:
+            file: A TOML file with the names of the fields as keys; None: no file.
+            environ: Variables; those named IPCSERVER_ and a field's name in capitals count. Default: none.
+
+        Raises:
+            ConfigError: The file cannot be read, or a setting is wrong.
+        """
+        config = cls()
+        if file is not None:
+            try:
+                settings = tomllib.loads(file.read_text())
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                message = f"{file}: {error}"
+                raise ConfigError(message) from None
+            config = config.updated(settings, str(file))
+        for field in fields(cls):
+            variable = f"IPCSERVER_{field.name.upper()}"
+            if environ and variable in environ:
+                config = config.updated({field.name: environ[variable]}, variable)
+        return config
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Read a list of texts, or one text with commas."""
+    items = value.split(",") if isinstance(value, str) else list(value)
+    if not all(isinstance(item, str) and item for item in items):
+        message = f"{value!r} is not a list of texts"
+        raise ValueError(message)
+    return tuple(items)
+
+
+def _port(value: Any) -> int:
+    """Read a port number."""
+    number = int(value)
+    if isinstance(value, bool) or not 0 <= number <= 65535:
+        message = f"{value!r} is not a port (0 to 65535)"
+        raise ValueError(message)
+    return number
+
+
+def _text(value: Any) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        message = f"{value!r} is not a text"
+        raise TypeError(message)
+    return value
+
+
+def _one_of(kind: Any) -> Any:
+    """Return a reader of one word of a Literal type."""
+    words = get_args(kind)
+
+    def read(value: Any) -> Any:
+        if value not in words:
+            message = f"{value!r} is none of {', '.join(words)}"
+            raise ValueError(message)
+        return value
+
+    return read
+
+
+def _trusts(value: Any) -> tuple[Trust, ...]:
+    """Read a list of trusted networks; in one text they are parted by blanks, for commas part their uids."""
+    items = value.split() if isinstance(value, str) else _texts(value)
+    return tuple(Trust.parse(item) for item in items)
+
+
+_READ: Final = {
+    "listen": _texts,
+    "port": _port,
+    "socket": lambda value: Path(_text(value)),
+    "state": lambda value: Path(_text(value)),
+    "journal": _one_of(Journal),
+    "portmapper": _one_of(Portmapper),
+    "portmapper_port": _port,
+    "trust": _trusts,
+    "limits": _one_of(LimitsPreset),
+    "user": _text,
+    "log_format": _one_of(LogFormat),
+}
