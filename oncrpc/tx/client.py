@@ -1,0 +1,760 @@
+"""Calls over Twisted: connections, datagram sockets, a service that reconnects.
+
+Everything that knows the protocol is in :mod:`oncrpc.client`; here bytes are moved, timers armed, Deferreds fired.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IHostResolution,
+    IPushProducer,
+    IReactorTime,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from oncrpc.address import Address, parse_address
+from oncrpc.client import Answered, Called, DatagramClient, Failed, Retransmission, StreamClient
+from oncrpc.errors import CallTimedOut, LocalRPCError, NotConnected, RPCError
+from oncrpc.identity import NOBODY, Identity
+from oncrpc.limits import Limits
+from oncrpc.stubs import CodecTable, ProcedureCodec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IProtocol, ITCPTransport
+    from twisted.python.failure import Failure
+
+    from oncrpc.auth import Credential
+    from oncrpc.program import ClientStub, Procedure
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "DatagramCaller",
+    "ReconnectingClient",
+    "StreamCaller",
+    "connect",
+    "connect_endpoint",
+]
+
+DEFAULT_TIMEOUT: Final = 25.0
+"""Seconds for a call and for making a connection, as libtirpc's generated clients have it."""
+
+MAX_PACKET: Final = 65536
+"""Twisted cuts datagrams at 8,192 bytes unless told otherwise."""
+
+S = TypeVar("S", bound="ClientStub")
+_Token = tuple["Deferred[Any]", ProcedureCodec]
+
+log = Logger()
+
+
+def _first_xid() -> int:
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def _identity(credential: Credential | Identity | None) -> Identity:
+    if credential is None:
+        return NOBODY
+    return credential if isinstance(credential, Identity) else Identity(credential)
+
+
+class _Timer:
+    """One delayed call that follows a core's get_timer()."""
+
+    def __init__(self, clock: IReactorTime, core: StreamClient | DatagramClient, due: Callable[[], None]) -> None:
+        self._clock, self._core, self._due = clock, core, due
+        self._call: IDelayedCall | None = None
+        self._when = math.inf
+
+    def follow(self) -> None:
+        """Arm for the core's next time. A timer that is merely too early is left: it costs one idle turn."""
+        when = self._core.get_timer()
+        if when is None or (self._call is not None and self._when <= when):
+            return
+        self.stop()
+        self._when = when
+        self._call = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._fire)
+
+    def stop(self) -> None:
+        """Disarm."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _fire(self) -> None:
+        self._call = None
+        self._due()
+
+
+class _Calling:
+    """What both transports share on the way from a stub to its core and back."""
+
+    _core: StreamClient | DatagramClient
+
+    def __init__(self, clock: IReactorTime, identity: Identity, timeout: float) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._codecs = CodecTable()
+        self.identity = identity
+        """Who calls; may be changed, and holds for the calls made from then on."""
+
+    def call(
+        self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any], *, timeout: float | None
+    ) -> Deferred[Any]:
+        """Send one call.
+
+        Args:
+            stub: Knows program and version.
+            procedure: Which to call.
+            arguments: One value for each of its arguments.
+            timeout: Seconds until CallTimedOut; None takes the default, math.inf waits for ever.
+
+        Returns:
+            A Deferred of the result. It fails with an RPCError. Cancelling it forgets the call: its timer, its
+            xid, and its bytes if they are not yet with the transport.
+        """
+        try:
+            codec = self._codecs.of(procedure)
+            data = codec.encode(arguments)
+            wait = self._timeout if timeout is None else timeout
+            answer: Deferred[Any] = Deferred(lambda _: self._cancel(xid))
+            xid = self._start((answer, codec), stub, procedure, data, None if wait == math.inf else wait)
+        except RPCError as error:
+            return fail(error)
+        return answer
+
+    def _start(self, token: _Token, stub: ClientStub, procedure: Procedure, data: bytes, timeout: float | None) -> int:
+        raise NotImplementedError
+
+    def _cancel(self, xid: int) -> None:
+        self._core.cancel(xid)
+
+    def _take_events(self) -> None:
+        core = self._core
+        while (event := core.next_event()) is not None:
+            if type(event) is Answered:
+                answer, codec = event.token
+                try:
+                    value = codec.decode(event.results)
+                except RPCError as error:
+                    answer.errback(error)
+                else:
+                    answer.callback(value)
+            elif type(event) is Failed:
+                event.token[0].errback(event.error)
+            elif type(event) is Called:
+                self._called(event.message)
+
+    def _called(self, message: bytes) -> None:
+        """Take a call of the peer's; by default nobody serves it."""
+
+
+@implementer(IPushProducer)
+class StreamCaller(_Calling, Protocol):
+    """Calls over one connection, pipelined.
+
+    Args:
+        clock: The reactor, or a Clock in tests.
+        identity: Who calls.
+        limits: Bounds what the server may send.
+        timeout: Seconds for calls that name none.
+        on_lost: Called once with the reason when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        identity: Identity = NOBODY,
+        limits: Limits = Limits(),
+        timeout: float = DEFAULT_TIMEOUT,
+        on_lost: Callable[[RPCError], None] | None = None,
+    ) -> None:
+        super().__init__(clock, identity, timeout)
+        self._core: StreamClient = StreamClient(
+            first_xid=_first_xid(),
+            max_record=limits.max_record,
+            max_empty_fragments=limits.max_empty_fragments,
+            fragment_size=limits.fragment_size,
+        )
+        self._timer = _Timer(clock, self._core, self._on_timer)
+        self._paused = False
+        self._on_lost = on_lost
+        self._closing: list[Deferred[None]] = []
+        self._gone = False
+        self.serve: Callable[[bytes], None] | None = None
+        """Takes the calls that the server makes on this connection; they are dropped while it is None."""
+
+    @property
+    def connected_now(self) -> bool:
+        """True while calls can be made."""
+        return self._core.closed is None and not self._gone
+
+    def connectionMade(self) -> None:
+        """Have the transport say when it is full, so that what waits can still be cancelled."""
+        assert self.transport is not None
+        cast("IConsumer", self.transport).registerProducer(self, True)
+        if callable(no_delay := getattr(self.transport, "setTcpNoDelay", None)):
+            no_delay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Feed the core."""
+        self._core.receive_data(data)
+        self._take_events()
+        if self._core.closed is not None and self.transport is not None:
+            # A record too large, or fragments without end: there is no way back into step.
+            cast("ITCPTransport", self.transport).abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail every call under way."""
+        self._gone = True
+        self._timer.stop()
+        error = self._core.closed or NotConnected(reason.getErrorMessage())
+        self._core.connection_lost(error)
+        self._take_events()
+        closing, self._closing = self._closing, []
+        for waiting in closing:
+            waiting.callback(None)
+        if self._on_lost is not None:
+            self._on_lost(error)
+
+    def _start(self, token: _Token, stub: ClientStub, procedure: Procedure, data: bytes, timeout: float | None) -> int:
+        xid = self._core.start(
+            token,
+            stub.program,
+            stub.version,
+            procedure.number,
+            data,
+            now=self._clock.seconds(),
+            timeout=timeout,
+            identity=self.identity,
+        )
+        self._flush()
+        self._timer.follow()
+        return xid
+
+    def send(self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any]) -> None:
+        """Send one call and expect no reply.
+
+        Raises:
+            ArgumentsNotEncodable: They do not fit the declaration.
+            NotConnected: The connection is gone.
+        """
+        data = self._codecs.of(procedure).encode(arguments)
+        self._core.send_one_way(stub.program, stub.version, procedure.number, data, identity=self.identity)
+        self._flush()
+
+    def send_message(self, message: bytes) -> None:
+        """Send a message of another kind: the reply to a call that the server made. Dropped after the end."""
+        if self.connected_now:
+            self._core.send_message(message)
+            self._flush()
+
+    def close(self) -> Deferred[None]:
+        """Close the connection; calls under way fail with NotConnected.
+
+        Returns:
+            Fires when it is closed.
+        """
+        if self._gone or self.transport is None:
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        self._core.connection_lost(NotConnected("closed by this client"))
+        self._take_events()
+        cast("IConsumer", self.transport).unregisterProducer()
+        self.transport.loseConnection()
+        return closed
+
+    def _flush(self) -> None:
+        while not self._paused and self._core.wants_to_send and self.transport is not None:
+            # Small pieces: the transport says stop as soon as it holds enough.
+            self.transport.write(self._core.data_to_send(MAX_PACKET))
+
+    def pauseProducing(self) -> None:
+        """The transport is full: keep further calls here, where they can be cancelled."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport has room again."""
+        self._paused = False
+        self._flush()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost() follows."""
+        self._paused = True
+
+    def _called(self, message: bytes) -> None:
+        if self.serve is not None:
+            self.serve(message)
+
+    def _on_timer(self) -> None:
+        self._core.handle_timer(self._clock.seconds())
+        self._take_events()
+        self._timer.follow()
+
+
+class DatagramCaller(_Calling, DatagramProtocol):
+    """Calls to one server by datagram, over a connected socket: the kernel drops what others send.
+
+    Args:
+        clock: The reactor, or a Clock in tests.
+        host: The server's IP address.
+        port: Its port.
+        identity: Who calls.
+        timeout: Seconds for calls that name none, all retransmissions included.
+        retransmission: When to send again.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        host: str,
+        port: int,
+        *,
+        identity: Identity = NOBODY,
+        timeout: float = DEFAULT_TIMEOUT,
+        retransmission: Retransmission = Retransmission(),  # noqa: B008, frozen
+    ) -> None:
+        super().__init__(clock, identity, timeout)
+        self._core: DatagramClient = DatagramClient(
+            first_xid=_first_xid(),
+            retransmission=retransmission,
+            chance=random.random,
+        )
+        self._timer = _Timer(clock, self._core, self._on_timer)
+        self._peer = (host, port)
+        self._closed = False
+
+    def startProtocol(self) -> None:
+        """Connect the socket, so that the network's refusals are heard."""
+        assert self.transport is not None
+        self.transport.connect(*self._peer)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """Feed the core."""
+        self._core.receive_datagram(datagram, tuple(addr)[:2])
+        self._take_events()
+
+    def connectionRefused(self) -> None:
+        """Fail the calls under way: nobody listens there."""
+        self._core.unreachable(self._peer, NotConnected(f"nobody listens on {self._peer[0]} UDP port {self._peer[1]}"))
+        self._take_events()
+
+    def stopProtocol(self) -> None:
+        """Fail the calls under way."""
+        self._closed = True
+        self._timer.stop()
+        self._core.close(NotConnected("closed by this client"))
+        self._take_events()
+
+    def _start(self, token: _Token, stub: ClientStub, procedure: Procedure, data: bytes, timeout: float | None) -> int:
+        self._check_open()
+        xid = self._core.start(
+            token,
+            stub.program,
+            stub.version,
+            procedure.number,
+            data,
+            now=self._clock.seconds(),
+            peer=self._peer,
+            timeout=timeout,
+            identity=self.identity,
+        )
+        self._flush()
+        self._timer.follow()
+        return xid
+
+    def send(self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any]) -> None:
+        """Send one call, once, and expect no reply.
+
+        Raises:
+            ArgumentsNotEncodable: They do not fit the declaration, or a datagram.
+            NotConnected: The socket is closed.
+        """
+        self._check_open()
+        data = self._codecs.of(procedure).encode(arguments)
+        self._core.send_one_way(
+            stub.program, stub.version, procedure.number, data, peer=self._peer, identity=self.identity
+        )
+        self._flush()
+
+    def close(self) -> Deferred[None]:
+        """Close the socket; calls under way fail with NotConnected."""
+        if self._closed or self.transport is None:
+            return succeed(None)
+        self._closed = True
+        stopped: Deferred[None] | None = self.transport.stopListening()
+        return succeed(None) if stopped is None else stopped
+
+    def _check_open(self) -> None:
+        if self._closed or self.transport is None:
+            msg = "the socket is closed"
+            raise NotConnected(msg)
+
+    def _flush(self) -> None:
+        assert self.transport is not None
+        for datagram, _ in self._core.datagrams_to_send():
+            try:
+                self.transport.write(datagram)  # type: ignore[call-arg]
+            except (OSError, MessageLengthError) as error:
+                # No route, no buffer: the next transmission may fare better, and the deadline ends it.
+                log.debug("a datagram to {peer} was not sent: {error}", peer=self._peer, error=error)
+
+    def _on_timer(self) -> None:
+        self._core.handle_timer(self._clock.seconds())
+        self._flush()
+        self._take_events()
+        self._timer.follow()
+
+
+def _stream_endpoint(reactor: Any, address: Address, timeout: float) -> IStreamClientEndpoint:
+    if address.transport == "unix":
+        return UNIXClientEndpoint(reactor, address.path, timeout=timeout)  # type: ignore[no-untyped-call]
+    if isIPAddress(address.host):
+        return TCP4ClientEndpoint(reactor, address.host, address.port, timeout=timeout)
+    if isIPv6Address(address.host):
+        return TCP6ClientEndpoint(reactor, address.host, address.port, timeout=timeout)  # type: ignore[no-untyped-call]
+    return HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
+
+
+def _reactor(reactor: Any) -> Any:
+    if reactor is None:
+        from twisted.internet import reactor  # the reactor is chosen before anything imports it
+    return reactor
+
+
+class _CallerFactory(Factory):
+    """Makes StreamCallers."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], StreamCaller]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamCaller:
+        """Make one."""
+        del addr
+        caller = self._make()
+        caller.factory = self
+        return caller
+
+
+def _not_connected(place: object) -> Callable[[Failure], Failure]:
+    def translate(failure: Failure) -> Failure:
+        if isinstance(failure.value, LocalRPCError | CancelledError):
+            return failure
+        msg = f"{place}: {failure.getErrorMessage()}"
+        raise NotConnected(msg) from failure.value
+
+    return translate
+
+
+def connect_endpoint(
+    stub_class: type[S],
+    endpoint: IStreamClientEndpoint,
+    *,
+    credential: Credential | Identity | None = None,
+    limits: Limits = Limits(),
+    timeout: float = DEFAULT_TIMEOUT,
+    reactor: Any = None,
+) -> Deferred[S]:
+    """Connect through any Twisted stream endpoint; for the rest see connect()."""
+    clock = _reactor(reactor)
+    identity = _identity(credential)
+    factory = _CallerFactory(lambda: StreamCaller(clock, identity=identity, limits=limits, timeout=timeout))
+    connecting = cast("Deferred[StreamCaller]", endpoint.connect(factory))
+    return connecting.addCallbacks(stub_class, _not_connected(endpoint))
+
+
+def connect(
+    stub_class: type[S],
+    address: str | Address,
+    *,
+    credential: Credential | Identity | None = None,
+    limits: Limits = Limits(),
+    timeout: float = DEFAULT_TIMEOUT,
+    reactor: Any = None,
+    retransmission: Retransmission = Retransmission(),  # noqa: B008, frozen
+) -> Deferred[S]:
+    """Connect a client stub to a server.
+
+    Args:
+        stub_class: A generated ``..._Client`` class.
+        address: ``tcp:HOST:PORT``, ``udp:HOST:PORT`` or ``unix:/PATH``.
+        credential: Who calls: AuthSys.current() for this process, another Credential, or an Identity of another
+            flavor; None is AUTH_NONE.
+        limits: Bounds what the server may send.
+        timeout: Seconds to connect, and for each call that names no other time.
+        reactor: The global one if None.
+        retransmission: When calls over UDP are sent again.
+
+    Returns:
+        A Deferred of the stub; ``stub.close()`` ends it. It fails with NotConnected.
+
+    Raises:
+        ValueError: The address, or a field of the credential, is none.
+    """
+    place = parse_address(address) if isinstance(address, str) else address
+    clock = _reactor(reactor)
+    if place.transport == "udp":
+        identity = _identity(credential)
+
+        def listen(host: str) -> S:
+            caller = DatagramCaller(
+                clock, host, place.port, identity=identity, timeout=timeout, retransmission=retransmission
+            )
+            clock.listenUDP(0, caller, interface="::" if ":" in host else "", maxPacketSize=MAX_PACKET)
+            return stub_class(caller)
+
+        return _resolve(clock, place.host, timeout).addCallback(listen).addErrback(_not_connected(place))
+    connecting = connect_endpoint(
+        stub_class,
+        _stream_endpoint(clock, place, timeout),
+        credential=credential,
+        limits=limits,
+        timeout=timeout,
+        reactor=clock,
+    )
+    return connecting.addErrback(_named(place))
+
+
+def _named(place: Address) -> Callable[[Failure], Failure]:
+    def translate(failure: Failure) -> Failure:
+        if isinstance(failure.value, NotConnected) and failure.value.__cause__ is not None:
+            msg = f"{place}: {failure.value.__cause__}"
+            raise NotConnected(msg) from failure.value.__cause__
+        return failure
+
+    return translate
+
+
+@implementer(IResolutionReceiver)
+class _FirstAddress:
+    """Keeps the first address that a name resolves to."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.found: str | None = None
+        self.done: Deferred[str] = Deferred()
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """Do nothing yet."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Keep the first."""
+        if self.found is None:
+            self.found = getattr(address, "host", None)
+
+    def resolutionComplete(self) -> None:
+        """Give the result."""
+        if self.done.called:
+            return
+        if self.found is None:
+            self.done.errback(NotConnected(f"the name {self._name!r} has no address"))
+        else:
+            self.done.callback(self.found)
+
+
+def _resolve(reactor: Any, host: str, timeout: float) -> Deferred[str]:
+    if isIPAddress(host) or isIPv6Address(host):
+        return succeed(host)
+    receiver = _FirstAddress(host)
+    resolver: IHostnameResolver = reactor.nameResolver
+    resolver.resolveHostName(receiver, host, transportSemantics="UDP")
+    return receiver.done.addTimeout(timeout, reactor)
+
+
+@implementer(IStreamClientEndpoint)
+class _Watched:
+    """An endpoint that tells why it could not connect."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[Failure], None]) -> None:
+        self._endpoint, self._tell = endpoint, tell
+
+    def connect(self, protocolFactory: Any) -> Any:
+        """Connect, and pass a failure on twice."""
+
+        def failed(failure: Failure) -> Failure:
+            self._tell(failure)
+            return failure
+
+        return self._endpoint.connect(protocolFactory).addErrback(failed)
+
+
+class ReconnectingClient(Service, Generic[S]):
+    """A connection that comes back: a Twisted service with a client stub.
+
+    Calls made while there is no connection wait for the next one, as long as their own timeout lets them, and can
+    be cancelled. Calls under way when a connection is lost fail with NotConnected: whether they were executed, only
+    the program can find out.
+
+    Args:
+        stub_class: A generated ``..._Client`` class.
+        address: ``tcp:HOST:PORT`` or ``unix:/PATH``, or any Twisted stream client endpoint.
+        credential: As for connect().
+        limits: As for connect().
+        timeout: Seconds for each call that names no other time, the wait for a connection included.
+        reactor: The global one if None.
+        first_delay: Seconds before the first attempt to reconnect.
+        longest_delay: Seconds; each wait is 1.5 times the one before it, with jitter, up to this.
+    """
+
+    def __init__(
+        self,
+        stub_class: type[S],
+        address: str | Address | IStreamClientEndpoint,
+        *,
+        credential: Credential | Identity | None = None,
+        limits: Limits = Limits(),
+        timeout: float = DEFAULT_TIMEOUT,
+        reactor: Any = None,
+        first_delay: float = 0.5,
+        longest_delay: float = 30.0,
+    ) -> None:
+        self._clock = _reactor(reactor)
+        self._limits, self._timeout = limits, timeout
+        self.identity = _identity(credential)
+        """Who calls, from the next connection on."""
+        self.stub: S = stub_class(self)
+        """The client stub; the same through all connections."""
+        if isinstance(address, str):
+            address = parse_address(address)
+        if isinstance(address, Address):
+            if address.transport == "udp":
+                msg = "UDP has no connection to keep: use connect()"
+                raise ValueError(msg)
+            endpoint = _stream_endpoint(self._clock, address, timeout)
+        else:
+            endpoint = address
+        self._place = str(address)
+        self._caller: StreamCaller | None = None
+        self._waiting: dict[Deferred[StreamCaller], IDelayedCall | None] = {}
+        self._last_failure = "no connection yet"
+        self._service = ClientService(
+            _Watched(endpoint, self._failed_to_connect),
+            _CallerFactory(self._make_caller),
+            retryPolicy=backoffPolicy(initialDelay=first_delay, maxDelay=longest_delay),
+            clock=self._clock,
+            prepareConnection=self._connected,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection."""
+        return self._caller is not None
+
+    def startService(self) -> None:
+        """Begin to connect."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._service.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the connection and fail the calls that wait for one.
+
+        Returns:
+            Fires when it is closed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._last_failure = "the client was stopped"
+        for waiting in list(self._waiting):
+            self._give_up(waiting, NotConnected(f"{self._place}: {self._last_failure}"))
+        stopping: Deferred[None] = self._service.stopService()
+        return stopping
+
+    def call(
+        self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any], *, timeout: float | None
+    ) -> Deferred[Any]:
+        """Send one call, now or when there is a connection; as StreamCaller.call()."""
+        if self._caller is not None:
+            return self._caller.call(stub, procedure, arguments, timeout=timeout)
+        if not self.running:
+            return fail(NotConnected(f"{self._place}: the client is not running"))
+        wait = self._timeout if timeout is None else timeout
+        begun = self._clock.seconds()
+        connecting: Deferred[Any] = Deferred(self._forget)
+        timer = None
+        if wait != math.inf:
+            timer = self._clock.callLater(wait, self._too_late, connecting)
+        self._waiting[connecting] = timer
+
+        def now_call(caller: StreamCaller) -> Deferred[Any]:
+            left = wait - (self._clock.seconds() - begun)
+            return caller.call(stub, procedure, arguments, timeout=left)
+
+        return connecting.addCallback(now_call)
+
+    def send(self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any]) -> None:
+        """Send one call and expect no reply.
+
+        Raises:
+            NotConnected: There is no connection now.
+            ArgumentsNotEncodable: They do not fit the declaration.
+        """
+        if self._caller is None:
+            msg = f"{self._place}: {self._last_failure}"
+            raise NotConnected(msg)
+        self._caller.send(stub, procedure, arguments)
+
+    def close(self) -> Deferred[None]:
+        """The same as stopService()."""
+        return self.stopService()
+
+    def _make_caller(self) -> StreamCaller:
+        return StreamCaller(
+            self._clock,
+            identity=self.identity,
+            limits=self._limits,
+            timeout=self._timeout,
+            on_lost=self._lost,
+        )
+
+    def _connected(self, protocol: IProtocol) -> None:
+        caller = self._caller = cast("StreamCaller", protocol)
+        log.info("connected to {place}", place=self._place)
+        waiting, self._waiting = self._waiting, {}
+        for connecting, timer in waiting.items():
+            if timer is not None:
+                timer.cancel()
+            connecting.callback(caller)
+
+    def _lost(self, error: RPCError) -> None:
+        self._caller = None
+        self._last_failure = str(error)
+        if self.running:
+            log.warn(  # noqa: G010, Twisted's logger
+                "the connection to {place} was lost: {error}", place=self._place, error=error
+            )
+
+    def _failed_to_connect(self, failure: Failure) -> None:
+        self._last_failure = failure.getErrorMessage()
+        log.info("no connection to {place}: {why}", place=self._place, why=self._last_failure)
+
+    def _forget(self, waiting: Deferred[StreamCaller]) -> None:
+        timer = self._waiting.pop(waiting, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _too_late(self, waiting: Deferred[StreamCaller]) -> None:
+        self._give_up(waiting, CallTimedOut(f"not connected to {self._place}: {self._last_failure}"))
+
+    def _give_up(self, waiting: Deferred[StreamCaller], error: RPCError) -> None:
+        self._forget(waiting)
+        waiting.errback(error)
