@@ -1,0 +1,176 @@
+"""The ``xdr`` command: what people do with an .x file at a prompt."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xdr.rpcl.compiler import Compiled, Settings, compile_file
+from xdr.rpcl.errors import CompileError
+from xdr.rpcl.preprocess import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+
+def _pairs(what: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    """Give a callback that takes NAME=VALUE apart."""
+
+    def split(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        for value in values:
+            name, equals, rest = value.partition("=")
+            if not name or (not equals and what != "macro"):
+                message = f"{value!r} is not NAME=VALUE"
+                raise click.BadParameter(message)
+            # As in every C compiler, a macro without a value is 1.
+            pairs[name] = rest if equals else "1"
+        return pairs
+
+    return split
+
+
+def spec_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how an .x file is read, the same in every subcommand."""
+    for option in reversed(
+        [
+            click.option(
+                "-I", "include", multiple=True, metavar="DIR", help="Look for included files here, after the file's own folder."
+            ),
+            click.option(
+                "-D", "defines", multiple=True, metavar="NAME[=VALUE]", callback=_pairs("macro"), help="Define a macro."
+            ),
+            click.option(
+                "--target",
+                type=click.Choice(list(TARGETS)),
+                default="hdr",
+                show_default=True,
+                help="Which of rpcgen's macros is defined: RPC_HDR, RPC_XDR, RPC_SVC, RPC_CLNT, RPC_TBL, or none.",
+            ),
+            click.option(
+                "--type",
+                "types",
+                multiple=True,
+                metavar="NAME=MODULE.TYPE",
+                callback=_pairs("type"),
+                help="Where Python has a type that the file uses and does not define.",
+            ),
+            click.option(
+                "--stub-opaque", is_flag=True, help="Take all other types that it does not define as opaque<>."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Compile .x files (RFC 4506, RFC 5531), and look at XDR data with them."""
+
+
+@main.command("compile")
+@click.argument("files", nargs=-1, required=True, metavar="FILE.x...", type=click.Path(exists=True, dir_okay=False))
+@click.option("-o", "output", metavar="OUT", help="A .py file, '-' for standard output, or a folder. Default: beside the .x file.")
+@click.option(
+    "--package",
+    metavar="PACKAGE",
+    help="The package that OUT, a folder, is. The files given then import from each other what they include.",
+)
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="FILE.x=MODULE",
+    callback=_pairs("module"),
+    help="An included file whose definitions are in this module, and shall be imported from there.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; fail if a file's output is not what it should be.")
+@click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
+@spec_options
+def compile_command(
+    files: tuple[str, ...],
+    output: str | None,
+    package: str | None,
+    modules: dict[str, str],
+    check: bool,  # noqa: FBT001 - click passes by name
+    diff: bool,  # noqa: FBT001
+    include: tuple[str, ...],
+    defines: dict[str, str],
+    target: str,
+    types: dict[str, str],
+    stub_opaque: bool,  # noqa: FBT001
+) -> None:
+    """Compile .x files into Python modules."""
+    if package:
+        modules = {**{os.path.abspath(f): f"{package}.{module_name(f)}" for f in files}, **modules}  # noqa: PTH100
+    settings = Settings(include, defines, target, types, stub_opaque, modules)
+    failed = False
+    for file in files:
+        path = _output(file, output, several=len(files) > 1 or package is not None)
+        try:
+            compiled = compile_file(file, settings)
+        except CompileError as error:
+            click.echo(str(error), err=True)
+            failed = True
+            continue
+        for warning in compiled.warnings:
+            click.echo(str(warning), err=True)
+        failed |= not _deliver(compiled, path, check=check, diff=diff)
+    if failed:
+        sys.exit(1)
+
+
+def module_name(file: str) -> str:
+    """Give the name of the module that a file becomes: its stem, fit for ``import``."""
+    stem = "".join(c if c.isalnum() else "_" for c in Path(file).stem)
+    return f"_{stem}" if stem[:1].isdigit() else stem
+
+
+def _output(file: str, output: str | None, *, several: bool) -> Path | None:
+    if output == "-":
+        return None
+    name = f"{module_name(file)}.py"
+    if output is None:
+        return Path(file).with_name(name)
+    path = Path(output)
+    return path / name if several or path.is_dir() else path
+
+
+def _deliver(compiled: Compiled, path: Path | None, *, check: bool, diff: bool) -> bool:
+    """Write the module, or compare it with what is there; tell whether all is well."""
+    if path is None:
+        click.echo(compiled.text, nl=False)
+        return True
+    if not check and not diff:
+        _replace(path, compiled.text)
+        return True
+    there = path.read_text(encoding="utf-8") if path.exists() else ""
+    if there == compiled.text:
+        return True
+    if diff:
+        lines: Sequence[str] = list(
+            difflib.unified_diff(there.splitlines(keepends=True), compiled.text.splitlines(keepends=True), str(path), "new")
+        )
+        click.echo("".join(lines), nl=False)
+    else:
+        click.echo(f"{path}: not what its .x file compiles to", err=True)
+    return not check
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all: an editor or an import never sees half of it."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise click.FileError(str(path), error.strerror or str(error)) from error
