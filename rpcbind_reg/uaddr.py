@@ -20,6 +20,9 @@ UADDR_MAX: Final = 255
 """Most octets in a universal address that we keep. The longest real ones are paths of 108 (sockaddr_un) and IPv6
 addresses with a zone; libtirpc itself formats into buffers of 256."""
 
+PORT_MAX: Final = 65535
+"""Highest port."""
+
 NC_TPI_CLTS: Final = 1
 """Connectionless (RFC 1833, section 2.1, r_nc_semantics)."""
 NC_TPI_COTS: Final = 2
@@ -172,7 +175,7 @@ def join(host: str, port: int) -> str:
     except ValueError:
         message = f"{host!r} is no IP address; look the name up first"
         raise UniversalAddressError(message) from None
-    if not 0 <= port <= 0xFFFF:
+    if not 0 <= port <= PORT_MAX:
         message = f"{port} is no port"
         raise UniversalAddressError(message)
     return f"{ip}.{port >> 8}.{port & 0xFF}"
