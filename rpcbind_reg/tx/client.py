@@ -121,65 +121,6 @@ def find(
     return run(steps, place, netid=netid, timeout=timeout, reactor=reactor)
 
 
-def connect(self, stub_class: type[S], credential: Credential | None) -> S:
-    """Find a program and connect to it."""
-    wait = min(self.timeout, TIMEOUT)
-    steps = conversations.find(stub_class.program, stub_class.version, self.netid, str(self.place), wait)
-    uaddr = await _Way(self.place, self.netid, wait, self.reactor).hold(steps)
-    address = conversations.service_address(self.place, self.netid, uaddr)
-    return await calling.connect(stub_class, address, credential=credential, timeout=self.timeout, reactor=self.reactor)
-
-
-def _deferred(coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    return ensureDeferred(coroutine)
-
-
-def run(
-    steps: Steps[T], place: Place, *, netid: str = "tcp", timeout: float = TIMEOUT, reactor: Any = None
-) -> Deferred[T]:
-    """Hold a conversation with a registry; for the arguments and errors see rpcbind_reg.sync.run()."""
-    return _deferred(_Way(place, netid, timeout, reactor).hold(steps))
-
-
-def _place(host: str | Place | None, port: int) -> Place:
-    if isinstance(host, Place):
-        return host
-    if host is not None:
-        return Place(host, port)
-    if port == conversations.REGISTRY_PORT:
-        for path in SOCKET_PATHS:
-            if os.path.exists(path):  # noqa: PTH110 - may be a socket we may not stat further
-                return Place(path)
-    return Place("127.0.0.1", port)
-
-
-def find(
-    program: int,
-    version: int,
-    host: str | Place,
-    netid: str = "",
-    *,
-    port: int = conversations.REGISTRY_PORT,
-    timeout: float = TIMEOUT,
-    reactor: Any = None,
-) -> Deferred[str]:
-    """Find where a program is; for the arguments and errors see rpcbind_reg.sync.find()."""
-    place = _place(host, port)
-    netid = netid or default_netid(place.host)
-    steps = conversations.find(program, version, netid, str(place), timeout)
-    return run(steps, place, netid=netid, timeout=timeout, reactor=reactor)
-
-
-async def _connect(
-    stub_class: type[S], place: Place, netid: str, credential: Credential | None, timeout: float, reactor: Any
-) -> S:
-    uaddr = await find(
-        stub_class.program, stub_class.version, place, netid, timeout=min(timeout, TIMEOUT), reactor=reactor
-    )
-    address = conversations.service_address(place, netid, uaddr)
-    return await calling.connect(stub_class, address, credential=credential, timeout=timeout, reactor=reactor)
-
-
 def connect(
     stub_class: type[S],
     host: str | Place,
