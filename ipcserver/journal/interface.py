@@ -44,6 +44,8 @@ class Batch(NamedTuple):
 class Recovered:
     """What open() found."""
 
+    source: str
+    """Where it was found, for messages to people."""
     snapshot: bytes | None
     """The newest complete snapshot, or None if there is none."""
     snapshot_number: int

@@ -35,7 +35,9 @@ class MemoryJournal:
     def open(self) -> Recovered:
         """Give what an earlier life of this object kept."""
         kept = [batch for batch in self.batches if batch.number > self.snapshot_number]
-        return Recovered(self.snapshot, self.snapshot_number, iter(kept), sum(len(batch.commands) for batch in kept))
+        return Recovered(
+            "memory", self.snapshot, self.snapshot_number, iter(kept), sum(len(batch.commands) for batch in kept)
+        )
 
     def start(self, deliver: Deliver) -> None:  # noqa: ARG002 - nothing here comes from another thread
         """Begin to accept batches."""

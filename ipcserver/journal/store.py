@@ -4,7 +4,8 @@ Files of a store at ``PATH``: ``PATH`` and SQLite's own ``PATH-wal`` and ``PATH-
 ``PATH-reserve`` (reserve.py). All have mode 0600.
 
 **Opening touches nothing** until everything was read and found whole: the header is read as plain bytes, then the
-log through a read-only connection. Only make_writable() changes files.
+log through a read-only connection. Only make_writable() changes files. (SQLite's index of the log, ``-shm``, is no
+part of the store: every reader may rebuild it.)
 
 **A failed sync is final for its connection.** After one, the kernel may take pages for clean that never reached the
 disk, so that a second sync proves nothing ("fsyncgate", 2018). The next commit then goes the long way: a new
@@ -147,7 +148,8 @@ class StoreReader:
         """The last batch that was read and verified."""
         self.chain = b""
         """Its digest."""
-        self._had_index = beside(path, "shm").exists()
+        # What a read-only connection makes beside the file if it is not there: an empty log and its index.
+        self._made = [made for made in (beside(path, "wal"), beside(path, "shm")) if not made.exists()]
         self._connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_MS / 1000
         )
@@ -257,11 +259,12 @@ class StoreReader:
     def close(self) -> None:
         """Close, and leave no file behind that was not there."""
         self._connection.close()
-        if self.locked and not self._had_index:
-            beside(self.path, "shm").unlink(missing_ok=True)
+        if self.locked:
+            for made in self._made:
+                made.unlink(missing_ok=True)
 
     locked = False
-    """Whether the caller holds the store's lock: only then no other process can be using the -shm file."""
+    """Whether the caller holds the store's lock: only then nobody else can be using the files made beside it."""
 
 
 def _is_digest(value: object) -> bool:
@@ -308,7 +311,7 @@ class Store:
             reader.locked = True
             reader.verify_pages()
             snapshot = reader.snapshot()
-            return Recovered(snapshot, reader.number, self._replay(reader), reader.commands())
+            return Recovered(str(self.path), snapshot, reader.number, self._replay(reader), reader.commands())
         except BaseException:
             self.close()
             raise
