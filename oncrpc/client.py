@@ -23,8 +23,9 @@ from oncrpc.errors import (
     RPCError,
 )
 from oncrpc.identity import NOBODY, Identity
-from oncrpc.message import CALL, REPLY, RPC_VERSION, message_type, parse_reply
+from oncrpc.message import CALL, REPLY, RPC_VERSION, message_type
 from oncrpc.records import RecordReader, frame_record
+from oncrpc.replies import parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

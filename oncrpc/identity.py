@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from oncrpc.auth import AUTH_NONE, Credential, encode_opaque_auth
 
 if TYPE_CHECKING:
-    from oncrpc.message import ReplyHeader
+    from oncrpc.replies import ReplyHeader
 
 __all__ = ["NOBODY", "Identity"]
 
