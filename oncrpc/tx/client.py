@@ -739,7 +739,7 @@ class ReconnectingClient(Service, Generic[S]):
         self._caller = None
         self._last_failure = str(error)
         if self.running:
-            log.warn(  # noqa: G010, Twisted's logger
+            log.warn(
                 "the connection to {place} was lost: {error}", place=self._place, error=error
             )
 
