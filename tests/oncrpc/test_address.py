@@ -31,5 +31,5 @@ def test_an_address_survives_being_written_and_read(transport: str, host: str, p
 
 @pytest.mark.parametrize("text", ["", "tcp", "tcp:host", "tcp:host:0", "tcp:host:70000", "tcp:h:٣", "unix:", "x:h:1"])
 def test_another_shape_is_refused_with_what_was_expected(text: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PORT|port from 1"):
+    with pytest.raises(ValueError, match=r"HOST:PORT|port from 1"):
         parse_address(text)

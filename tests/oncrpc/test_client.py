@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -169,7 +170,7 @@ class TestStream:
         start(core, "b")
         core.connection_lost(NotConnected("gone"))
         core.connection_lost(NotConnected("again"))
-        assert [event.token for event in events_of(core)] == ["a", "b"]
+        assert [event.token for event in events_of(core) if isinstance(event, Failed)] == ["a", "b"]
         assert core.get_timer() is None
         assert core.data_to_send() == b""
 
@@ -256,7 +257,7 @@ class TestDatagrams:
             assert when is not None
             times.append(when)
             core.handle_timer(when)
-        assert [after - before for before, after in zip(times, times[1:], strict=False)] == [1, 2, 4, 4, 4]
+        assert [after - before for before, after in itertools.pairwise(times)] == [1, 2, 4, 4, 4]
 
     @given(st.floats(0, 1), st.integers(1, 10_000))
     def test_jitter_stays_within_its_share(self, chance: float, sent: int) -> None:
@@ -318,7 +319,7 @@ class TestDatagrams:
         send(core, "a")
         core.start("b", PROGRAM, 1, 0, b"", now=0, peer="other")
         core.unreachable("server", NotConnected("refused"))
-        assert [event.token for event in events_of(core)] == ["a"]
+        assert [event.token for event in events_of(core) if isinstance(event, Failed)] == ["a"]
         assert core.pending == 1
 
     def test_a_message_too_large_for_a_datagram_is_refused(self) -> None:

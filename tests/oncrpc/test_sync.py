@@ -1,5 +1,7 @@
 """oncrpc.sync: blocking calls, against a real libtirpc server and hostile ones."""
 
+# ruff: noqa: SIM117 - what is expected stands on a line of its own
+
 from __future__ import annotations
 
 import math
@@ -185,7 +187,9 @@ class TestHostileServer:
     """Row S13: lengths and counts bounded, one deadline for the whole call."""
 
     def test_a_record_mark_beyond_the_limit_ends_the_connection_at_once(self) -> None:
-        with hostile_stream(lambda connection, call: connection.sendall(b"\xff\xff\xff\xff") or connection.recv(1)) as place:  # type: ignore[func-returns-value]
+        with hostile_stream(
+            lambda connection, call: connection.sendall(b"\xff\xff\xff\xff") or connection.recv(1)
+        ) as place:  # type: ignore[func-returns-value]
             with sync.connect(SampleSyncClient, place) as stub:
                 with pytest.raises(RecordTooLarge):
                     stub.sample_null(timeout=5)
@@ -293,7 +297,7 @@ class TestDatagrams:
             server.bind(("127.0.0.1", 0))
             place = f"udp:127.0.0.1:{server.getsockname()[1]}"
             with sync.connect(SampleSyncClient, place, retransmission=Retransmission(first=0.02)) as stub:
-                with pytest.raises(CallTimedOut, match="sent [3-9] times"):
+                with pytest.raises(CallTimedOut, match=r"sent [3-9] times"):
                     stub.sample_null(timeout=0.3)
 
     def test_a_closed_stub_says_so(self, server: CServer) -> None:
