@@ -131,7 +131,7 @@ class Registrar(Service):
 
     def startService(self) -> None:
         """Begin to look for the registry."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
 
@@ -149,7 +149,7 @@ class Registrar(Service):
         Returns:
             Fires when it is done, or given up; does not fail.
         """
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
