@@ -35,6 +35,8 @@ def uid_of_socket(protocol: str, host: str, port: int, *, tables: Path = TABLES)
         The uid, if all sockets that fit are of one user (several can share a port by SO_REUSEPORT); else None.
     """
     address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     wanted = {(kernel_form(address), port)}
     if protocol == "udp":
         # A datagram socket is rarely connected: it is listed with the wildcard it was bound to.

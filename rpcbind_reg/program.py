@@ -34,17 +34,11 @@ class Forwarder(Protocol):
     """Passes a call on to a program of this machine (forward.py decides what is sent, tx/forward.py sends it)."""
 
     def forward(
-        self,
-        call: Call,
-        mapping: Mapping,
-        procedure: int,
-        arguments: bytes,
-        done: Callable[[bytes | Exception], None],
+        self, mapping: Mapping, procedure: int, arguments: bytes, done: Callable[[bytes | Exception], None]
     ) -> None:
         """Call `procedure` of the program behind `mapping`.
 
         Args:
-            call: The call that asks for it; its credential goes along.
             mapping: Where the program is.
             procedure: Its procedure number.
             arguments: The arguments, encoded.
@@ -153,7 +147,7 @@ class _Programs:
                 call.reply(NO_REPLY)
 
         assert self._forwarder is not None
-        self._forwarder.forward(call, mapping, what[2], arguments, done)
+        self._forwarder.forward(mapping, what[2], arguments, done)
         return LATER
 
     def _forwardable(self, call: Call, what: tuple[int, int, int], *, indirect: bool) -> tuple[Mapping, Caller]:

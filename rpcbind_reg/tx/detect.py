@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectBindError, ConnectError, ConnectionLost, UserError
+from twisted.internet.protocol import Factory
 
 from oncrpc.errors import NotConnected, RPCError
 from oncrpc.tx.client import StreamCaller
@@ -23,7 +24,7 @@ from rpcbind_reg.tx.client import drive
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from twisted.internet.interfaces import IStreamClientEndpoint
+    from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 
 PLACES: Final = (*(Place(path) for path in SOCKET_PATHS), Place("127.0.0.1"), Place("::1"))
 """Where a registry of this machine is looked for, the best place first: over its local socket it knows who we are."""
@@ -119,7 +120,7 @@ async def search(
     if reactor is None:
         from twisted.internet import reactor
     obstacles: list[str] = []
-    for place in places:
+    for place in _distinct(places):
         try:
             caller = await _connect(place, reactor, seconds, on_lost)
         except NotConnected as error:
@@ -141,8 +142,16 @@ async def search(
         return None, Detection(Presence.REFUSED, sentence)
     looked = ", ".join(str(place) for place in places)
     return None, Detection(
-        Presence.ABSENT, f"no registry runs here (looked at {looked}); start rpcbind, or a built-in one"
+        Presence.ABSENT, f"no registry runs here (looked at {looked}); start rpcbind, or rpcbind-reg serve"
     )
+
+
+def _distinct(places: Sequence[Place]) -> list[Place]:
+    """Leave out local sockets that are another one's by a symbolic link, as /var/run is of /run."""
+    found: dict[object, Place] = {}
+    for place in places:
+        found.setdefault(Path(place.host).resolve() if place.is_local else place, place)
+    return list(found.values())
 
 
 def _exists(path: str) -> bool:
@@ -170,12 +179,25 @@ class _Caller(StreamCaller):
         self._on_lost = None
 
 
+class _Once(Factory):
+    """Gives one caller to one connection, and is silent about it."""
+
+    noisy = False
+
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    def buildProtocol(self, addr: IAddress | None) -> _Caller:
+        """Give it."""
+        return self._caller
+
+
 async def _connect(place: Place, reactor: Any, seconds: float, on_lost: Callable[[RPCError], None] | None) -> _Caller:
     last: Exception | None = None
     for bind in _sources(place):
         caller = _Caller(reactor, timeout=seconds, on_lost=on_lost)
         try:
-            await connectProtocol(_endpoint(place, reactor, seconds, bind), caller)
+            await _endpoint(place, reactor, seconds, bind).connect(_Once(caller))
         except (ConnectBindError, UserError) as error:
             last = error
         except (ConnectError, ConnectionLost, OSError) as error:

@@ -322,6 +322,7 @@ class Registrar(Service):
         if self._line is not None:
             self._line = None
             log.warn("the line to the registry was lost ({error}); registering again when it is back", error=error)
+            self._standings = {m: Standing(m, Status.WAITING, "waiting for a registry") for m in self._wanted}
             self._wake()
 
     # What is told.
