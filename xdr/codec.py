@@ -1,7 +1,7 @@
 """Encoding and decoding values of declared types.
 
 ``codec(T)`` gives the codec of any type; it is made once and kept. Its functions are written for the type when they
-are first called (``xdr.specialise``).
+are first called (``xdr.decoders``, ``xdr.encoders``).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import array
 import threading
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from xdr import explain, shapes, specialise
-from xdr.errors import XDRDecodeError, XDRDeclarationError
-from xdr.specialise import Variant
+from xdr import decoders, encoders, explain, shapes
+from xdr.errors import XDRDeclarationError
+from xdr.source import DECODE_FAULTS, ENCODE_FAULTS, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,31 +125,22 @@ class Codec(Generic[_T]):
         made: tuple[_T, int] = function(data, offset, lenient_padding=lenient_padding, max_depth=max_depth)
         return made
 
-    def _make_encode(self) -> Any:  # noqa: ANN401 - a function
+    def _make_encode(self) -> Any:
         shape = self.shape
-        run = specialise.encoder(shape)
-        faults = specialise.ENCODE_FAULTS
 
-        def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:  # noqa: ANN401
-            parts: list[bytes] = []
-            try:
-                run(value, parts.append, max_depth)
-                return b"".join(parts)
-            except faults as fault:
-                error = explain.explain_encode(shape, value, fault, max_depth)
-            raise error
+        def explained(value: Any, fault: Exception, max_depth: int) -> Exception:
+            return explain.explain_encode(shape, value, fault, max_depth)
 
-        return encode
+        return encoders.whole_encoder(shape, {"explain": explained, "faults": ENCODE_FAULTS}, MAX_DEPTH)
 
-    def _make_encode_to(self) -> Any:  # noqa: ANN401 - a function
+    def _make_encode_to(self) -> Any:
         shape = self.shape
-        run = specialise.encoder(shape)
-        faults = specialise.ENCODE_FAULTS
+        run = encoders.encoder(shape)
 
-        def encode_to(value: Any, add: Any, *, max_depth: int = MAX_DEPTH) -> None:  # noqa: ANN401
+        def encode_to(value: Any, add: Any, *, max_depth: int = MAX_DEPTH) -> None:
             try:
                 run(value, add, max_depth)
-            except faults as fault:
+            except ENCODE_FAULTS as fault:
                 error = explain.explain_encode(shape, value, fault, max_depth)
             else:
                 return
@@ -157,49 +148,39 @@ class Codec(Generic[_T]):
 
         return encode_to
 
-    def _make_decode(self) -> Any:  # noqa: ANN401 - a function
-        shape, arrays = self.shape, self._arrays
-        plain = Variant(arrays=arrays)
-        run = specialise.decoder(shape, plain)
-        faults = specialise.DECODE_FAULTS
+    def _make_decode(self) -> Any:
+        shape = self.shape
+        plain = Variant(arrays=self._arrays)
 
-        def decode(data: Any, *, lenient_padding: bool = False, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401
-            if data.__class__ is not bytes or lenient_padding:
-                return self._decode_otherwise(data, lenient_padding, max_depth)
-            size = len(data)
-            try:
-                value, end = run(data, 0, size, max_depth)
-            except faults:
-                error = explain.explain_decode(shape, data, 0, plain, max_depth)
-            else:
-                if end == size:
-                    return value
-                error = _trailing(shape, end, size)
-            raise error
+        def explained(data: bytes, max_depth: int) -> Exception:
+            return explain.explain_decode(shape, data, 0, plain, max_depth, whole=True)
 
-        return decode
+        names = {
+            "explain": explained,
+            "otherwise": self._decode_otherwise,
+            "faults": DECODE_FAULTS,
+        }
+        return decoders.whole_decoder(shape, plain, names, MAX_DEPTH)
 
-    def _decode_otherwise(self, data: Any, lenient_padding: bool, max_depth: int) -> Any:  # noqa: ANN401, FBT001
-        value, end = self.decode_from(data, lenient_padding=lenient_padding, max_depth=max_depth)
-        size = memoryview(data).nbytes
-        if end != size:
-            raise _trailing(self.shape, end, size)
+    def _decode_otherwise(self, data: Any, lenient_padding: bool, max_depth: int) -> Any:  # noqa: FBT001
+        view = memoryview(data).cast("B")
+        value, end = self.decode_from(view, lenient_padding=lenient_padding, max_depth=max_depth)
+        if end != len(view):
+            raise explain.trailing(self.shape, end, len(view))
         return value
 
-    def _make_decode_from(self) -> Any:  # noqa: ANN401 - a function
+    def _make_decode_from(self) -> Any:
         shape, arrays = self.shape, self._arrays
-        faults = specialise.DECODE_FAULTS
         variants = {
             (lenient, view): Variant(lenient, view, arrays) for lenient in (False, True) for view in (False, True)
         }
 
         def decode_from(
-            data: Any,  # noqa: ANN401
+            data: Any,
             offset: int = 0,
-            *,
-            lenient_padding: bool = False,
+            lenient_padding: bool = False,  # noqa: FBT001, FBT002 - a keyword in the signature of the method
             max_depth: int = MAX_DEPTH,
-        ) -> Any:  # noqa: ANN401
+        ) -> Any:
             if offset < 0:
                 message = f"the offset must not be negative: {offset}"
                 raise ValueError(message)
@@ -210,18 +191,14 @@ class Codec(Generic[_T]):
             run = shape.compiled.get(variant)
             if run is None:
                 with _lock:
-                    run = specialise.decoder(shape, variant)
+                    run = decoders.decoder(shape, variant)
             try:
                 return run(data, offset, len(data), max_depth)
-            except faults:
+            except DECODE_FAULTS:
                 error = explain.explain_decode(shape, data, offset, variant, max_depth)
             raise error
 
         return decode_from
-
-
-def _trailing(shape: shapes.Shape, end: int, size: int) -> XDRDecodeError:
-    return XDRDecodeError(shape.name, end, f"{size - end} bytes more than the value takes")
 
 
 _codecs: Final[dict[Any, Codec[Any]]] = {}
@@ -230,7 +207,7 @@ _codecs: Final[dict[Any, Codec[Any]]] = {}
 @overload
 def codec(annotation: type[_T], *, module: str | None = None, arrays: type = list) -> Codec[_T]: ...
 @overload
-def codec(annotation: Any, *, module: str | None = None, arrays: type = list) -> Codec[Any]: ...  # noqa: ANN401
+def codec(annotation: Any, *, module: str | None = None, arrays: type = list) -> Codec[Any]: ...
 def codec(annotation: Any, *, module: str | None = None, arrays: type = list) -> Codec[Any]:
     """Return the codec of a type.
 
@@ -263,7 +240,7 @@ def codec(annotation: Any, *, module: str | None = None, arrays: type = list) ->
 @overload
 def encode(annotation: type[_T], value: _T) -> bytes: ...
 @overload
-def encode(annotation: Any, value: Any) -> bytes: ...  # noqa: ANN401
+def encode(annotation: Any, value: Any) -> bytes: ...
 def encode(annotation: Any, value: Any) -> bytes:
     """Return the bytes of a value of a type; see :meth:`Codec.encode`."""
     return codec(annotation).encode(value)
@@ -272,7 +249,7 @@ def encode(annotation: Any, value: Any) -> bytes:
 @overload
 def decode(annotation: type[_T], data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> _T: ...
 @overload
-def decode(annotation: Any, data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> Any: ...  # noqa: ANN401
+def decode(annotation: Any, data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> Any: ...
 def decode(annotation: Any, data: bytes | bytearray | memoryview, *, lenient_padding: bool = False) -> Any:
     """Return the value of a type that some bytes are; see :meth:`Codec.decode`."""
     return codec(annotation).decode(data, lenient_padding=lenient_padding)

@@ -10,16 +10,16 @@ import array
 from itertools import count
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception class
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
+from xdr import decoders, encoders, runtime
 from xdr import shapes as s
-from xdr import specialise
 from xdr.errors import XDRDecodeError, XDREncodeError
+from xdr.source import DECODE_FAULTS, ENCODE_FAULTS, Variant, is_list_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xdr.specialise import Variant
 
 __all__ = ["explain_decode", "explain_encode"]
 
@@ -33,7 +33,15 @@ def _plural(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def explain_decode(shape: s.Shape, data: Any, at: int, variant: Variant, max_depth: int) -> XDRDecodeError:  # noqa: ANN401 - any buffer
+def explain_decode(
+    shape: s.Shape,
+    data: Any,
+    at: int,
+    variant: Variant,
+    max_depth: int,
+    *,
+    whole: bool = False,
+) -> XDRDecodeError:
     """Return the error for data that a decoding function refused.
 
     Args:
@@ -42,15 +50,23 @@ def explain_decode(shape: s.Shape, data: Any, at: int, variant: Variant, max_dep
         at: Where the value begins.
         variant: The variant that refused it.
         max_depth: The depth limit that it was given.
+        whole: Whether the value must be all of the data.
     """
-    walk = _Decoding(data, variant, max_depth)
     try:
-        walk.walk(shape, shape.name, at, max_depth)
+        end = _Decoding(data, variant, max_depth).walk(shape, shape.name, at, max_depth)
     except XDRDecodeError as error:
         return error
     except RecursionError:
         pass
+    else:
+        if whole and end < len(data):
+            return trailing(shape, end, len(data))
     return XDRDecodeError(shape.name, at, "nested more deeply than the interpreter's stack allows")
+
+
+def trailing(shape: s.Shape, end: int, size: int) -> XDRDecodeError:
+    """Return the error for data that goes on after its value."""
+    return XDRDecodeError(shape.name, end, f"{_plural(size - end, 'byte')} more than the value takes")
 
 
 class _Decoding:
@@ -62,13 +78,13 @@ class _Decoding:
         max_depth: The depth limit, for the message.
     """
 
-    def __init__(self, data: Any, variant: Variant, max_depth: int) -> None:  # noqa: ANN401 - any buffer
+    def __init__(self, data: Any, variant: Variant, max_depth: int) -> None:
         self._data = data
         self._size = len(data)
         self._variant = variant
         self._max_depth = max_depth
 
-    def walk(self, shape: s.Shape, path: str, at: int, left: int) -> int:  # noqa: C901, PLR0912 - one case each
+    def walk(self, shape: s.Shape, path: str, at: int, left: int) -> int:
         """Return the position after a value, or raise what is wrong with it."""
         match shape:
             case s.BoolShape():
@@ -78,7 +94,7 @@ class _Decoding:
                 if number not in shape.members:
                     raise XDRDecodeError(path, at, f"{number} is no {shape.name}")
             case s.FixedOpaqueShape():
-                self._need(path, at, shape.size)
+                self._need(path, at, s.padded(shape.count))
                 self._padding(path, at + shape.count, shape.count)
             case s.OpaqueShape() | s.StringShape():
                 return self._bytes(shape, path, at)
@@ -97,7 +113,7 @@ class _Decoding:
             case s.BridgeShape():
                 try:
                     end: int = shape.bridge.unpack_at(self._data, at, self._size)[1]
-                except Exception as error:  # noqa: BLE001 - whatever foreign code raises about its bytes
+                except Exception as error:
                     raise XDRDecodeError(path, at, str(error) or type(error).__name__) from error
                 return end
             case _:
@@ -111,10 +127,10 @@ class _Decoding:
             if left < 0:
                 raise XDRDecodeError(path, at, f"nested more than {_plural(self._max_depth, 'level')} deep")
         try:
-            end: int = specialise.decoder(shape, self._variant)(self._data, at, self._size, left)[1]
+            end: int = decoders.decoder(shape, self._variant)(self._data, at, self._size, left)[1]
         except RecursionError:
             raise
-        except specialise.DECODE_FAULTS:
+        except DECODE_FAULTS:
             return self.walk(shape, path, at, left)
         except Exception:
             if not isinstance(shape, s.BridgeShape):
@@ -167,13 +183,13 @@ class _Decoding:
             raise XDRDecodeError(path, at, reason)
         return number
 
-    def _elements(self, element: s.Shape, number: int, path: str, at: int, left: int) -> int:  # noqa: PLR0913, PLR0917
+    def _elements(self, element: s.Shape, number: int, path: str, at: int, left: int) -> int:
         for index in range(number):
             at = self._enter(element, f"{path}[{index}]", at, left)
         return at
 
     def _struct(self, shape: s.StructShape, path: str, at: int, left: int) -> int:
-        if not specialise.is_list_node(shape):
+        if not is_list_node(shape):
             for name, field in shape.fields:
                 at = self._enter(field, f"{path}.{name}", at, left)
             return at
@@ -203,7 +219,7 @@ class _Decoding:
         return at
 
 
-def explain_encode(shape: s.Shape, value: Any, fault: Exception, max_depth: int) -> XDREncodeError:  # noqa: ANN401 - any object
+def explain_encode(shape: s.Shape, value: Any, fault: Exception, max_depth: int) -> XDREncodeError:
     """Return the error for a value that an encoding function refused.
 
     Args:
@@ -240,7 +256,7 @@ class _Encoding:
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
 
-    def walk(self, shape: s.Shape, path: str, value: Any, left: int) -> None:  # noqa: ANN401, C901, PLR0912 - one case each
+    def walk(self, shape: s.Shape, path: str, value: Any, left: int) -> None:
         """Raise what is wrong with a value."""
         match shape:
             case s.ScalarShape():
@@ -285,17 +301,17 @@ class _Encoding:
                 except Exception as error:
                     raise XDREncodeError(path, str(error) or type(error).__name__) from error
 
-    def _enter(self, shape: s.Shape, path: str, value: Any, left: int) -> None:  # noqa: ANN401 - any object
+    def _enter(self, shape: s.Shape, path: str, value: Any, left: int) -> None:
         """Pass over a value that is in order; walk into one that is not."""
         if shape.recursive and isinstance(shape, s.StructShape | s.UnionShape):
             left -= 1
             if left < 0:
                 raise XDREncodeError(path, f"nested more than {_plural(self._max_depth, 'level')} deep")
         try:
-            specialise.encoder(shape)(value, _nothing, left)
+            encoders.encoder(shape)(value, _nothing, left)
         except RecursionError:
             raise
-        except specialise.ENCODE_FAULTS:
+        except ENCODE_FAULTS:
             self.walk(shape, path, value, left)
 
     @staticmethod
@@ -304,7 +320,7 @@ class _Encoding:
             raise XDREncodeError(path, f"{_plural(number, thing)} given, {bound} allowed")
 
     @staticmethod
-    def _scalar(shape: s.ScalarShape, path: str, value: Any) -> None:  # noqa: ANN401 - any object
+    def _scalar(shape: s.ScalarShape, path: str, value: Any) -> None:
         try:
             Struct(">" + shape.code).pack(value)
         except (StructError, OverflowError, TypeError, ValueError) as error:
@@ -317,7 +333,7 @@ class _Encoding:
             raise XDREncodeError(path, f"{expected} expected, {_kind(value)} given") from None
 
     @staticmethod
-    def _enum(shape: s.EnumShape, path: str, value: Any) -> None:  # noqa: ANN401 - any object
+    def _enum(shape: s.EnumShape, path: str, value: Any) -> None:
         if isinstance(value, shape.cls):
             return
         if type(value) is int:
@@ -327,13 +343,13 @@ class _Encoding:
         raise XDREncodeError(path, f"{shape.name} expected, {_kind(value)} given")
 
     @staticmethod
-    def _octets(path: str, value: Any) -> int:  # noqa: ANN401 - any object
+    def _octets(path: str, value: Any) -> int:
         try:
-            return len(specialise.octets(value))
-        except specialise.Unfit:
+            return len(runtime.octets(value))
+        except runtime.Unfit:
             raise XDREncodeError(path, f"bytes expected, {_kind(value)} given") from None
 
-    def _string(self, shape: s.StringShape, path: str, value: Any) -> None:  # noqa: ANN401 - any object
+    def _string(self, shape: s.StringShape, path: str, value: Any) -> None:
         if not isinstance(value, str):
             raise XDREncodeError(path, f"str expected, {_kind(value)} given")
         try:
@@ -344,10 +360,10 @@ class _Encoding:
         self._bound(path, size, shape.max, "byte")
 
     @staticmethod
-    def _sequence(path: str, value: Any) -> int:  # noqa: ANN401 - any object
+    def _sequence(path: str, value: Any) -> int:
         try:
-            return len(specialise.sequence(value))
-        except specialise.Unfit:
+            return len(runtime.sequence(value))
+        except runtime.Unfit:
             raise XDREncodeError(path, f"list expected, {_kind(value)} given") from None
 
     def _elements(self, element: s.Shape, path: str, value: Iterable[Any], left: int) -> None:
@@ -356,16 +372,17 @@ class _Encoding:
         for index, item in enumerate(value):
             self._enter(element, f"{path}[{index}]", item, left)
 
-    def _fields(self, fields: tuple[tuple[str, s.Shape], ...], path: str, value: Any, left: int) -> None:  # noqa: ANN401
+    def _fields(self, fields: tuple[tuple[str, s.Shape], ...], path: str, value: Any, left: int) -> None:
         for name, field in fields:
             try:
                 item = getattr(value, name)
             except AttributeError:
-                raise XDREncodeError(f"{path}.{name}", "not set") from None
+                place = f"{path}.{name}"
+                raise XDREncodeError(place, "not set") from None
             self._enter(field, f"{path}.{name}", item, left)
 
-    def _struct(self, shape: s.StructShape, path: str, value: Any, left: int) -> None:  # noqa: ANN401 - any object
-        if not specialise.is_list_node(shape):
+    def _struct(self, shape: s.StructShape, path: str, value: Any, left: int) -> None:
+        if not is_list_node(shape):
             self._instance(shape.cls, path, value)
             self._fields(shape.fields, path, value, left)
             return
@@ -377,19 +394,20 @@ class _Encoding:
             self._fields(shape.fields[:-1], place, value, left)
             seen.add(id(value))
             value = getattr(value, tail, ...)
+            place = f"{place}.{tail}"
             if value is ...:
-                raise XDREncodeError(f"{place}.{tail}", "not set")
+                raise XDREncodeError(place, "not set")
             if value is None:
                 return
             if id(value) in seen:
-                raise XDREncodeError(f"{place}.{tail}", "the list leads back into itself")
+                raise XDREncodeError(place, "the list leads back into itself")
 
     @staticmethod
-    def _instance(cls: type, path: str, value: Any) -> None:  # noqa: ANN401 - any object
-        if not isinstance(value, cls):
-            raise XDREncodeError(path, f"{cls.__name__} expected, {_kind(value)} given")
+    def _instance(wanted: type, path: str, value: Any) -> None:
+        if not isinstance(value, wanted):
+            raise XDREncodeError(path, f"{wanted.__name__} expected, {_kind(value)} given")
 
-    def _union(self, shape: s.UnionShape, path: str, value: Any, left: int) -> None:  # noqa: ANN401 - any object
+    def _union(self, shape: s.UnionShape, path: str, value: Any, left: int) -> None:
         arm = next((arm for arm in shape.arms if isinstance(value, arm.cls)), None)
         if arm is None:
             expected = " or ".join(arm.cls.__name__ for arm in shape.arms)
@@ -398,10 +416,6 @@ class _Encoding:
         word = getattr(value, shape.discriminant)
         fits = word not in shape.by_case if arm.of.default else word in arm.of.cases
         if not fits:
-            raise XDREncodeError(f"{path}.{shape.discriminant}", f"{word!r} does not choose {arm.cls.__name__}")
+            place = f"{path}.{shape.discriminant}"
+            raise XDREncodeError(place, f"{word!r} does not choose {arm.cls.__name__}")
         self._fields(arm.fields, path, value, left)
-
-
-def refuse(error: Exception) -> NoReturn:
-    """Raise an error without the one that led to it: that one says nothing a user could want."""
-    raise error from None

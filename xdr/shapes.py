@@ -56,60 +56,65 @@ def padded(size: int) -> int:
 
 
 class Shape:
-    """How a value of one type looks on the wire. Subclasses are the types of RFC 4506."""
+    """How a value of one type looks on the wire. Subclasses are the types of RFC 4506.
 
-    __slots__ = ("compiled", "recursive")
+    Args:
+        name: Its name in messages.
+        size: Bytes, if every value takes the same number of them.
+        minimum: Bytes that any value takes at least; as ``size`` unless given.
+    """
 
-    compiled: dict[Any, Any]
-    """The functions that were specialised from this shape."""
-    recursive: bool | None
-    """Whether it can hold itself; None until somebody asked."""
+    __slots__ = ("_busy", "_measured", "compiled", "name", "recursive")
 
-    def __init__(self) -> None:
-        self.compiled = {}
-        self.recursive = None
-
-    @property
-    def name(self) -> str:
-        """Its name in messages."""
-        raise NotImplementedError
+    def __init__(self, name: str, size: int | None = None, minimum: int | None = None) -> None:
+        self.name = name
+        self.compiled: dict[Any, Any] = {}
+        """The functions that were specialised from this shape."""
+        self.recursive: bool | None = None
+        """Whether it can hold itself; None until :func:`mark_recursive` found out."""
+        self._measured: tuple[int | None, int] | None = None
+        if size is not None or minimum is not None:
+            self._measured = size, size or 0 if minimum is None else minimum
+        self._busy = False
 
     @property
     def size(self) -> int | None:
         """Bytes, if every value takes the same number of them; else None."""
-        return None
+        return self._extent()[0]
 
     @property
     def minimum(self) -> int:
         """Bytes that any value takes at least."""
-        return self.size or 0
+        return self._extent()[1]
 
     def children(self) -> Iterator[Shape]:
         """Yield the shapes that values of this one are made of."""
         return iter(())
 
+    def _extent(self) -> tuple[int | None, int]:
+        if self._measured is None:
+            if self._busy:  # it holds itself outright: no value ever ends
+                return None, 0
+            self._busy = True
+            self._measured = self._measure()
+            self._busy = False
+        return self._measured
+
+    def _measure(self) -> tuple[int | None, int]:
+        """Return size and minimum of a shape made of others."""
+        raise NotImplementedError
+
 
 class ScalarShape(Shape):
     """An int, unsigned int, hyper, unsigned hyper, float or double."""
 
-    __slots__ = ("scalar",)
+    __slots__ = ("code", "width")
 
     def __init__(self, scalar: descriptors.Scalar) -> None:
-        super().__init__()
-        self.scalar = scalar
-
-    @property
-    def name(self) -> str:
-        return self.scalar.name
-
-    @property
-    def code(self) -> str:
+        self.width = 8 if scalar.code in "qQd" else 4
+        super().__init__(scalar.name, self.width)
+        self.code = scalar.code
         """The format character of ``struct``."""
-        return self.scalar.code
-
-    @property
-    def size(self) -> int:
-        return 8 if self.scalar.code in "qQd" else 4
 
 
 class BoolShape(Shape):
@@ -117,32 +122,24 @@ class BoolShape(Shape):
 
     __slots__ = ()
 
-    @property
-    def name(self) -> str:
-        return "bool"
-
-    @property
-    def size(self) -> int:
-        return 4
+    def __init__(self) -> None:
+        super().__init__("bool", WORD)
 
 
 class EnumShape(Shape):
     """An enum."""
 
-    __slots__ = ("cls", "members")
+    __slots__ = ("cls", "dense", "members")
 
     def __init__(self, cls: type[Enum]) -> None:
-        super().__init__()
+        super().__init__(cls.__name__, WORD)
         self.cls = cls
+        # Aliases, two names for one number, are looked up by the number alone.
         self.members: dict[int, Enum] = {int(member): member for member in cls}
-
-    @property
-    def name(self) -> str:
-        return self.cls.__name__
-
-    @property
-    def size(self) -> int:
-        return 4
+        self.dense: tuple[Enum, ...] = ()
+        """The members in order, if their numbers are 0, 1, 2 and so on."""
+        if list(self.members) == list(range(len(self.members))):
+            self.dense = tuple(self.members.values())
 
 
 class QuadShape(Shape):
@@ -150,13 +147,8 @@ class QuadShape(Shape):
 
     __slots__ = ()
 
-    @property
-    def name(self) -> str:
-        return "quadruple"
-
-    @property
-    def size(self) -> int:
-        return 16
+    def __init__(self) -> None:
+        super().__init__("quadruple", 16)
 
 
 class VoidShape(Shape):
@@ -164,13 +156,8 @@ class VoidShape(Shape):
 
     __slots__ = ()
 
-    @property
-    def name(self) -> str:
-        return "void"
-
-    @property
-    def size(self) -> int:
-        return 0
+    def __init__(self) -> None:
+        super().__init__("void", 0)
 
 
 class FixedOpaqueShape(Shape):
@@ -179,17 +166,9 @@ class FixedOpaqueShape(Shape):
     __slots__ = ("count", "host")
 
     def __init__(self, count: int, host: type) -> None:
-        super().__init__()
+        super().__init__(f"opaque[{count}]", padded(count))
         self.count = count
         self.host = host
-
-    @property
-    def name(self) -> str:
-        return f"opaque[{self.count}]"
-
-    @property
-    def size(self) -> int:
-        return padded(self.count)
 
 
 class OpaqueShape(Shape):
@@ -198,17 +177,9 @@ class OpaqueShape(Shape):
     __slots__ = ("host", "max")
 
     def __init__(self, bound: int, host: type) -> None:
-        super().__init__()
+        super().__init__(f"opaque{_brackets(bound)}", None, WORD)
         self.max = bound
         self.host = host
-
-    @property
-    def name(self) -> str:
-        return "opaque<>" if self.max == descriptors.UNBOUNDED else f"opaque<{self.max}>"
-
-    @property
-    def minimum(self) -> int:
-        return WORD
 
 
 class StringShape(Shape):
@@ -217,67 +188,40 @@ class StringShape(Shape):
     __slots__ = ("max",)
 
     def __init__(self, bound: int) -> None:
-        super().__init__()
+        super().__init__(f"string{_brackets(bound)}", None, WORD)
         self.max = bound
-
-    @property
-    def name(self) -> str:
-        return "string<>" if self.max == descriptors.UNBOUNDED else f"string<{self.max}>"
-
-    @property
-    def minimum(self) -> int:
-        return WORD
 
 
 class FixedArrayShape(Shape):
     """``T x[n]``."""
 
-    __slots__ = ("count", "element", "host")
+    __slots__ = ("count", "element")
 
-    def __init__(self, count: int, element: Shape, host: type) -> None:
-        super().__init__()
+    def __init__(self, count: int, element: Shape) -> None:
+        super().__init__(f"{element.name}[{count}]")
         self.count = count
         self.element = element
-        self.host = host
-
-    @property
-    def name(self) -> str:
-        return f"{self.element.name}[{self.count}]"
-
-    @property
-    def size(self) -> int | None:
-        if not self.count:
-            return 0
-        size = self.element.size
-        return None if size is None else size * self.count
-
-    @property
-    def minimum(self) -> int:
-        return self.element.minimum * self.count if self.count else 0
 
     def children(self) -> Iterator[Shape]:
+        """Yield the element's shape."""
         yield self.element
+
+    def _measure(self) -> tuple[int | None, int]:
+        if not self.count:
+            return 0, 0
+        size = self.element.size
+        return None if size is None else size * self.count, self.element.minimum * self.count
 
 
 class ArrayShape(Shape):
     """``T x<n>``."""
 
-    __slots__ = ("element", "host", "max")
+    __slots__ = ("element", "max")
 
-    def __init__(self, bound: int, element: Shape, host: type) -> None:
-        super().__init__()
+    def __init__(self, bound: int, element: Shape) -> None:
+        super().__init__(f"{element.name}{_brackets(bound)}", None, WORD)
         self.max = bound
         self.element = element
-        self.host = host
-
-    @property
-    def name(self) -> str:
-        bound = "" if self.max == descriptors.UNBOUNDED else self.max
-        return f"{self.element.name}<{bound}>"
-
-    @property
-    def minimum(self) -> int:
-        return WORD
 
     @property
     def limit(self) -> int:
@@ -285,6 +229,7 @@ class ArrayShape(Shape):
         return min(self.max, MAX_EMPTY) if self.element.size == 0 else self.max
 
     def children(self) -> Iterator[Shape]:
+        """Yield the element's shape."""
         yield self.element
 
 
@@ -294,18 +239,11 @@ class OptionalShape(Shape):
     __slots__ = ("element",)
 
     def __init__(self, element: Shape) -> None:
-        super().__init__()
+        super().__init__(element.name, None, WORD)
         self.element = element
 
-    @property
-    def name(self) -> str:
-        return self.element.name
-
-    @property
-    def minimum(self) -> int:
-        return WORD
-
     def children(self) -> Iterator[Shape]:
+        """Yield the shape of what may be there."""
         yield self.element
 
 
@@ -314,61 +252,30 @@ class BridgeShape(Shape):
 
     __slots__ = ("bridge",)
 
-    def __init__(self, bridge: Any) -> None:  # noqa: ANN401 - xdr.bridge is imported only where it is used
-        super().__init__()
+    def __init__(self, bridge: Any) -> None:
+        super().__init__(bridge.name, None, 0)
         self.bridge = bridge
-
-    @property
-    def name(self) -> str:
-        return str(self.bridge.name)
-
-    @property
-    def minimum(self) -> int:
-        return 0
 
 
 class StructShape(Shape):
     """A struct."""
 
-    __slots__ = ("_busy", "_minimum", "_size", "cls", "fields")
-
-    _UNKNOWN: Final = -1
+    __slots__ = ("cls", "fields")
 
     def __init__(self, cls: type) -> None:
-        super().__init__()
+        super().__init__(cls.__name__)
         self.cls = cls
         self.fields: tuple[tuple[str, Shape], ...] = ()
-        self._size: int | None = self._UNKNOWN
-        self._minimum = self._UNKNOWN
-        self._busy = False
-
-    @property
-    def name(self) -> str:
-        return self.cls.__name__
-
-    @property
-    def size(self) -> int | None:
-        if self._size == self._UNKNOWN:
-            if self._busy:  # it holds itself: no value ends
-                return None
-            self._busy = True
-            sizes = [shape.size for _name, shape in self.fields]
-            self._size = None if None in sizes else sum(size or 0 for size in sizes)
-            self._busy = False
-        return self._size
-
-    @property
-    def minimum(self) -> int:
-        if self._minimum == self._UNKNOWN:
-            if self._busy:
-                return 0
-            self._busy = True
-            self._minimum = sum(shape.minimum for _name, shape in self.fields)
-            self._busy = False
-        return self._minimum
 
     def children(self) -> Iterator[Shape]:
+        """Yield the fields' shapes."""
         return (shape for _name, shape in self.fields)
+
+    def _measure(self) -> tuple[int | None, int]:
+        sizes = [shape.size for _name, shape in self.fields]
+        known = [size for size in sizes if size is not None]
+        size = sum(known) if len(known) == len(sizes) else None
+        return size, sum(shape.minimum for _name, shape in self.fields)
 
 
 class Arm:
@@ -391,36 +298,27 @@ class Arm:
 class UnionShape(Shape):
     """A discriminated union."""
 
-    __slots__ = ("_busy", "_minimum", "arms", "by_case", "default", "discriminant", "kind", "label")
+    __slots__ = ("arms", "by_case", "default", "discriminant", "kind")
 
     def __init__(self, arms: tuple[Arm, ...]) -> None:
-        super().__init__()
+        super().__init__(arms[0].of.union)
         self.arms = arms
-        self.label = arms[0].of.union
         self.discriminant = arms[0].of.discriminant
         self.kind: Shape = VoidShape()
         """The shape of the discriminant: an int, an unsigned int, an enum or a bool."""
         self.by_case: dict[int, Arm] = {}
         self.default: Arm | None = None
-        self._minimum: int | None = None
-        self._busy = False
-
-    @property
-    def name(self) -> str:
-        return self.label
-
-    @property
-    def minimum(self) -> int:
-        if self._minimum is None:
-            if self._busy:
-                return 0
-            self._busy = True
-            self._minimum = WORD + min(sum(shape.minimum for _name, shape in arm.fields) for arm in self.arms)
-            self._busy = False
-        return self._minimum
 
     def children(self) -> Iterator[Shape]:
+        """Yield the shapes of all arms' fields."""
         return (shape for arm in self.arms for _name, shape in arm.fields)
+
+    def _measure(self) -> tuple[int | None, int]:
+        return None, WORD + min(sum(shape.minimum for _name, shape in arm.fields) for arm in self.arms)
+
+
+def _brackets(bound: int) -> str:
+    return "<>" if bound == descriptors.UNBOUNDED else f"<{bound}>"
 
 
 _SCALARS: Final[dict[descriptors.Descriptor, Callable[[], Shape]]] = {
@@ -445,7 +343,7 @@ _unions: dict[tuple[type, ...], UnionShape] = {}
 _enums: dict[type, EnumShape] = {}
 
 
-def shape_of(annotation: Any, module: str | None = None) -> Shape:  # noqa: ANN401 - any annotation
+def shape_of(annotation: Any, module: str | None = None) -> Shape:
     """Return the shape of a type.
 
     Args:
@@ -473,18 +371,28 @@ class _Scope:
         self.place = place
 
     def refuse(self, reason: str) -> XDRDeclarationError:
+        """Return the error for this place."""
         return XDRDeclarationError(f"{self.place}: {reason}")
 
-    def evaluate(self, text: str) -> Any:  # noqa: ANN401 - any annotation
+    def settle(self, annotation: Any) -> Any:
+        """Return what a string annotation stands for; an alias may be a string again."""
+        while isinstance(annotation, str | typing.ForwardRef):
+            annotation = self.evaluate(annotation if isinstance(annotation, str) else annotation.__forward_arg__)
+        return annotation
+
+    def evaluate(self, text: str) -> Any:
+        """Evaluate the text of an annotation."""
         if self.globals is None:
             message = f"the names in {text!r} need the module they belong to"
             raise self.refuse(message)
         try:
             return eval(text, self.globals, self.locals)  # noqa: S307 - annotations are the program's own text
         except NameError as error:
-            raise self.refuse(f"{error} in {text!r}") from None
+            reason = f"{error} in {text!r}"
+            raise self.refuse(reason) from None
         except TypeError as error:
-            raise self.refuse(f"{text!r}: {error}") from None
+            reason = f"{text!r}: {error}"
+            raise self.refuse(reason) from None
 
 
 class _Reader:
@@ -523,7 +431,7 @@ class _Reader:
     def _settle_union(self, union: UnionShape) -> None:
         first = union.arms[0]
         names, local = scope_of(first.cls)
-        scope = _Scope(names, local, union.label)
+        scope = _Scope(names, local, union.name)
         union.kind = self.read(first.of.kind, scope)
         if not (
             isinstance(union.kind, BoolShape | EnumShape)
@@ -532,7 +440,7 @@ class _Reader:
             reason = f"a {union.kind.name} cannot choose an arm (RFC 4506, section 4.15)"
             raise scope.refuse(reason)
         for arm in union.arms:
-            if (arm.of.union, arm.of.discriminant) != (union.label, union.discriminant):
+            if (arm.of.union, arm.of.discriminant) != (union.name, union.discriminant):
                 reason = f"{arm.cls.__qualname__} is an arm of {arm.of.union}"
                 raise scope.refuse(reason)
             for case in arm.of.cases:
@@ -563,11 +471,9 @@ class _Reader:
             reason = f"case {value} is no {kind.name}"
             raise scope.refuse(reason)
 
-    def read(self, annotation: Any, scope: _Scope) -> Shape:  # noqa: ANN401, C901, PLR0911, PLR0912 - one case each
+    def read(self, annotation: Any, scope: _Scope) -> Shape:
         """Return the shape of one annotation."""
-        while isinstance(annotation, str | typing.ForwardRef):
-            text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-            annotation = scope.evaluate(text)
+        annotation = scope.settle(annotation)
         if annotation is None or annotation is types.NoneType:
             return VoidShape()
         if annotation is bool:
@@ -613,12 +519,7 @@ class _Reader:
         return shape
 
     def _alternatives(self, parts: tuple[Any, ...], scope: _Scope) -> Shape:
-        evaluated = [
-            scope.evaluate(part) if isinstance(part, str)
-            else scope.evaluate(part.__forward_arg__) if isinstance(part, typing.ForwardRef)
-            else part
-            for part in parts
-        ]  # fmt: skip
+        evaluated = [scope.settle(part) for part in parts]
         some = [part for part in evaluated if part is not types.NoneType and part is not None]
         if len(some) == 1 and not (is_declared(some[0]) and arm_of(some[0]) is not None):
             inner = self.read(some[0], scope)
@@ -629,7 +530,7 @@ class _Reader:
             raise scope.refuse(reason)
         return OptionalShape(inner) if len(some) < len(evaluated) else inner
 
-    def _annotated(self, annotation: Any, scope: _Scope) -> Shape:  # noqa: ANN401, C901, PLR0911 - one case each
+    def _annotated(self, annotation: Any, scope: _Scope) -> Shape:
         host, *metadata = typing.get_args(annotation)
         chosen = [item for item in metadata if isinstance(item, descriptors.Descriptor) or hasattr(item, "xdr_shape")]
         if not chosen:
@@ -653,9 +554,9 @@ class _Reader:
             raise scope.refuse(reason)
         element = self.read(arguments[0], scope)
         if isinstance(descriptor, descriptors.FixedArray):
-            return FixedArrayShape(descriptor.size, element, list)
+            return FixedArrayShape(descriptor.size, element)
         if isinstance(descriptor, descriptors.Array):
-            return ArrayShape(descriptor.max, element, list)
+            return ArrayShape(descriptor.max, element)
         reason = f"{descriptor!r} is no XDR type"
         raise scope.refuse(reason)
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import keyword
 import sys
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, dataclass_transform, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, dataclass_transform, get_origin
 
 from xdr.errors import XDRDeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
+    from types import FrameType, FunctionType
 
 __all__ = ["ArmOf", "Enum", "arm", "arm_of", "declared_fields", "is_declared", "scope_of", "struct"]
 
@@ -84,7 +84,7 @@ def struct(cls: type[_T]) -> type[_T]:
 def arm(
     union: str,
     discriminant: str,
-    kind: Any,  # noqa: ANN401 - any annotation
+    kind: Any,
     *,
     cases: Iterable[int] = (),
     default: bool = False,
@@ -112,7 +112,7 @@ def arm(
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller's names
 
     def decorate(cls: type[_T]) -> type[_T]:
-        if discriminant not in cls.__dict__.get("__annotations__", {}):
+        if discriminant not in inspect.get_annotations(cls):
             message = f"{cls.__qualname__} has no field {discriminant} to choose an arm of {union}"
             raise XDRDeclarationError(message)
         return _declare(cls, ArmOf(union, discriminant, kind, chosen, default), frame)
@@ -152,13 +152,8 @@ def _declare(cls: type[_T], of: ArmOf | None, frame: FrameType) -> type[_T]:
         message = f"{cls.__qualname__} is made of fields, not of other classes"
         raise XDRDeclarationError(message)
     body = dict(cls.__dict__)
-    annotations: dict[str, Any] = body.get("__annotations__", {})
-    fields = {
-        name: annotation
-        for name, annotation in annotations.items()
-        if not (isinstance(annotation, str) and annotation.startswith(("ClassVar", "typing.ClassVar")))
-        and get_origin(annotation) is not ClassVar
-    }
+    annotations = inspect.get_annotations(cls)
+    fields = {name: annotation for name, annotation in annotations.items() if not _is_class_var(annotation)}
     defaults: dict[str, Any] = {}
     for name in fields:
         if name in body:
@@ -182,7 +177,15 @@ def _declare(cls: type[_T], of: ArmOf | None, frame: FrameType) -> type[_T]:
     body.setdefault("__replace__", _replace)
     body.setdefault("__hash__", None)
     body[_DECLARED] = _Declared(fields, of, frame if "<locals>" in cls.__qualname__ else None)
-    return type(cls)(cls.__name__, cls.__bases__, body)
+    made: Any = type(cls)(cls.__name__, cls.__bases__, body)  # type: ignore[misc]
+    return cast("type[_T]", made)
+
+
+def _is_class_var(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.startswith(("ClassVar", "typing.ClassVar"))
+    origin: Any = get_origin(annotation)
+    return origin is ClassVar
 
 
 class _LazyInit:
@@ -194,7 +197,7 @@ class _LazyInit:
         self.names = names
         self.defaults = defaults
 
-    def __get__(self, instance: object, owner: type) -> Any:  # noqa: ANN401 - a function or a bound method
+    def __get__(self, instance: object, owner: type) -> Any:
         home = next(cls for cls in owner.__mro__ if cls.__dict__.get("__init__") is self)
         function = self._compile(home)
         home.__init__ = function  # type: ignore[misc]
@@ -234,9 +237,9 @@ class _LazyDataclass:
         self.fields = fields
         self.defaults = defaults
 
-    def __get__(self, instance: object, owner: type) -> Any:  # noqa: ANN401 - asked for under two names
+    def __get__(self, instance: object, owner: type) -> Any:
         home = next(cls for cls in owner.__mro__ if cls.__dict__.get(self.name) is self)
-        shadow = dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(
+        shadow: Any = dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(
             type(home.__name__, (), {"__annotations__": self.fields, "__module__": home.__module__, **self.defaults}),
         )
         made = getattr(shadow, self.name)
@@ -244,11 +247,11 @@ class _LazyDataclass:
         return made
 
 
-def _replace(self: Any, /, **changes: Any) -> Any:  # noqa: ANN401 - of any declared class
+def _replace(self: Any, /, **changes: Any) -> Any:
     return dataclasses.replace(self, **changes)
 
 
-def _equal(self: Any, other: Any) -> Any:  # noqa: ANN401 - of any declared class
+def _equal(self: Any, other: Any) -> Any:
     """Compare field by field; a last field of the same class is the next node of a list and is walked to."""
     cls = self.__class__
     if other.__class__ is not cls:
@@ -269,7 +272,7 @@ def _equal(self: Any, other: Any) -> Any:  # noqa: ANN401 - of any declared clas
             return self == other
 
 
-def _show(self: Any) -> str:  # noqa: ANN401 - of any declared class
+def _show(self: Any) -> str:
     """Show a value as the call that makes it; of a long linked list its first entries and the number of the others."""
     cls = self.__class__
     names: tuple[str, ...] = cls.__match_args__
@@ -307,4 +310,3 @@ def _count(node: object, last: str) -> int | str:
             return "endless"
         if count == renew:  # Brent's way to meet a cycle without remembering the nodes
             mark, renew = node, renew * 2
-
