@@ -1,7 +1,8 @@
-"""RPC messages: the headers of calls and replies, to and from bytes (RFC 5531, section 9).
+"""RPC messages as a server meets them: headers of calls from bytes, of replies to bytes (RFC 5531, section 9).
 
 Decoded by hand with precompiled struct: this is what every call passes through. The same layout
-is declared in oncrpc/spec/rpc_msg.x, and a test compares the two.
+is declared in oncrpc/spec/rpc_msg.x, and a test compares the two. The reading of replies is in
+:mod:`oncrpc.replies`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,10 @@ from oncrpc.errors import (
     AuthStat,
     CallNotExecuted,
     CallRejected,
-    GarbageArguments,
     MalformedMessage,
-    ProcedureUnavailable,
     ProgramMismatch,
-    ProgramUnavailable,
     RejectStat,
     RPCVersionMismatch,
-    SystemFailure,
 )
 
 __all__ = [
@@ -33,13 +30,11 @@ __all__ = [
     "REPLY",
     "RPC_VERSION",
     "CallHeader",
-    "ReplyHeader",
     "encode_call",
     "encode_error",
     "encode_success",
     "message_type",
     "parse_call",
-    "parse_reply",
 ]
 
 CALL: Final = 0
@@ -56,14 +51,6 @@ _THREE = Struct(">3I")
 _FOUR = Struct(">4I")
 _SIX = Struct(">6I")
 _DENIED = 1
-_REPLY_PREFIX = Struct(">5I")  # xid, REPLY, reply_stat, verifier's flavor and length
-
-_EXECUTED: Final[dict[int, type[CallNotExecuted]]] = {
-    AcceptStat.PROG_UNAVAIL: ProgramUnavailable,
-    AcceptStat.PROC_UNAVAIL: ProcedureUnavailable,
-    AcceptStat.GARBAGE_ARGS: GarbageArguments,
-    AcceptStat.SYSTEM_ERR: SystemFailure,
-}
 
 
 class CallHeader(NamedTuple):
@@ -92,22 +79,6 @@ class CallHeader(NamedTuple):
     verifier: bytes
     credential_end: int
     arguments: int
-
-
-class ReplyHeader(NamedTuple):
-    """What stands before the results of a successful reply.
-
-    Attributes:
-        xid: Transaction id of the call.
-        verifier_flavor: Flavor of the server's verifier.
-        verifier: Its body.
-        results: Offset of the first byte of the results.
-    """
-
-    xid: int
-    verifier_flavor: int
-    verifier: bytes
-    results: int
 
 
 def message_type(record: Buffer) -> tuple[int, int]:
@@ -175,7 +146,7 @@ def parse_call(record: Buffer) -> CallHeader:
 
 
 def encode_call(
-    xid: int, program: int, version: int, procedure: int, credential: bytes, verifier: bytes = NULL_VERIFIER
+    xid: int, program: int, version: int, procedure: int, *, credential: bytes, verifier: bytes = NULL_VERIFIER
 ) -> bytes:
     """Return the header of a call; the arguments follow it.
 
@@ -210,54 +181,3 @@ def encode_error(xid: int, error: CallNotExecuted | CallRejected, verifier: byte
             msg = f"no reply says {type(error).__name__}"
             raise TypeError(msg)
     return _THREE.pack(xid, REPLY, 0) + verifier + tail
-
-
-def parse_reply(record: Buffer) -> ReplyHeader:
-    """Read the header of a reply.
-
-    Args:
-        record: The whole message; its first eight bytes say that it is a REPLY.
-
-    Raises:
-        CallNotExecuted: The subclass for its accept_stat.
-        CallRejected: The subclass for its reject_stat.
-        MalformedMessage: It ends within the header, or a field has a value that RFC 5531 does not know.
-    """
-    try:
-        xid, _, reply_stat, flavor, size = _REPLY_PREFIX.unpack_from(record)
-    except struct_error:
-        msg = f"a reply of {len(record)} bytes ends within its header"
-        raise MalformedMessage(msg) from None
-    if reply_stat == _DENIED:
-        # The two words are reject_stat and its detail here.
-        if flavor == RejectStat.AUTH_ERROR:
-            raise AuthenticationFailed(size)
-        if flavor == RejectStat.RPC_MISMATCH:
-            if len(record) < _SIX.size:
-                msg = f"a reply of {len(record)} bytes ends within its RPC_MISMATCH"
-                raise MalformedMessage(msg)
-            raise RPCVersionMismatch(*_TWO.unpack_from(record, 16))
-        msg = f"reject_stat {flavor}"
-        raise MalformedMessage(msg)
-    if reply_stat:
-        msg = f"reply_stat {reply_stat}"
-        raise MalformedMessage(msg)
-    if size > MAX_AUTH_BODY:
-        msg = f"a verifier of {size} bytes, {MAX_AUTH_BODY} allowed"
-        raise MalformedMessage(msg)
-    at = 20 + (size + 3 & ~3)
-    if len(record) < at + 4:
-        msg = f"a reply of {len(record)} bytes ends within its verifier"
-        raise MalformedMessage(msg)
-    stat = int.from_bytes(record[at : at + 4], "big")
-    if stat == AcceptStat.SUCCESS:
-        return ReplyHeader(xid, flavor, bytes(record[20 : 20 + size]), at + 4)
-    if stat == AcceptStat.PROG_MISMATCH:
-        if len(record) < at + 12:
-            msg = f"a reply of {len(record)} bytes ends within its PROG_MISMATCH"
-            raise MalformedMessage(msg)
-        raise ProgramMismatch(*_TWO.unpack_from(record, at + 4))
-    if stat in _EXECUTED:
-        raise _EXECUTED[stat]
-    msg = f"accept_stat {stat}"
-    raise MalformedMessage(msg)

@@ -117,6 +117,7 @@ class Connection(ABC):
         netid: "tcp", "tcp6" or "local".
         peer: Who is at the other end.
         closed: True as soon as no reply can be sent any more.
+        half_closed: True as soon as the peer sends nothing more; it may still wait for replies.
         peer_credentials: For local sockets where the kernel tells; else None.
     """
 
@@ -126,6 +127,7 @@ class Connection(ABC):
     netid: str
     peer: Peer
     closed: bool
+    half_closed: bool
     peer_credentials: PeerCredentials | None
 
     @abstractmethod
@@ -154,10 +156,12 @@ class Call(ABC):
     Made by the server. For tests of a program, :func:`oncrpc.testing.make_call` makes one.
     """
 
-    __slots__ = ("xid",)
+    __slots__ = ()
 
-    xid: int
-    """transaction id, chosen by the caller"""
+    @property
+    @abstractmethod
+    def xid(self) -> int:
+        """Transaction id, chosen by the caller."""
 
     @property
     @abstractmethod
@@ -228,6 +232,16 @@ class Call(ABC):
     @abstractmethod
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once if the connection is lost before this call is answered."""
+
+    @abstractmethod
+    def on_hangup(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once when the caller stops sending before this call is answered.
+
+        It may be gone, or may only have closed its sending side and still wait for the answer:
+        nobody can tell before something is sent. A procedure that waits for another client's doing
+        should give up then and answer that it did; one that will answer soon by itself need not
+        care. Called as well if the connection is lost, before on_cancel().
+        """
 
 
 class Program(ABC):  # noqa: B024 - the abstract methods are in the generated classes

@@ -121,9 +121,10 @@ class RecordReader:
                     self._missing -= take
                 if self._missing:
                     break
-                if self._last:
-                    self.at = at
-                    return self._finish()
+            # Also when filled() brought the last byte.
+            if self._last:
+                self.at = at
+                return self._finish()
             if end - at < _MARK_SIZE:
                 break
             (mark,) = _MARK.unpack_from(chunk, at)
@@ -150,9 +151,6 @@ class RecordReader:
                 self._buffer = bytearray()
             self._missing = size
             self._last = mark >= LAST_FRAGMENT
-            if not size and self._last:
-                self.at = at
-                return self._finish()
         if at < end:
             self.chunk = chunk[at:]
         else:
@@ -187,6 +185,7 @@ class RecordReader:
             self._reserve(-len(self._buffer))
         self._buffer = None
         self._have = self._missing = self._empty = self.at = 0
+        self._last = False
         self.chunk = b""
 
     def _room(self, count: int) -> bytearray:
@@ -213,6 +212,7 @@ class RecordReader:
         if self._reserve is not None:
             self._reserve(-len(buffer))
         self._have = self._empty = 0
+        self._last = False
         return buffer
 
 

@@ -1,0 +1,128 @@
+"""What can be seen of a server at work: hooks, and the names that OpenTelemetry has for what they tell.
+
+Observers are called by the core, at once and in order; they must be quick and must not raise (what
+one raises is reported as a fault of our own, and the call goes on). A server without observers pays
+nothing for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oncrpc.program import Connection, Peer
+
+__all__ = ["CallSeen", "Notice", "Observer", "attributes"]
+
+
+@dataclass(slots=True)
+class CallSeen:
+    """One call: at its start with what is known then, at its end with all.
+
+    Attributes:
+        xid: Transaction id.
+        program: Program number.
+        version: Version called.
+        procedure: Procedure number.
+        program_name: Name in the ``.x`` file; "" if it is not served here.
+        procedure_name: The same of the procedure.
+        flavor: Flavor of the credential.
+        peer: Who called.
+        netid: How it came.
+        connection: Number of its connection; 0 for datagrams.
+        request_bytes: Size of the message, without record marks.
+        started: When it was read, in seconds of the server's clock.
+        outcome: "SUCCESS", the name of an accept_stat, "RPC_MISMATCH", "AUTH_ERROR", "NO_REPLY",
+            "REPLAYED" or "CANCELLED"; "" at its start.
+        reply_bytes: Size of the reply, without record marks; 0 if there was none.
+        seconds: From `started` to its end.
+        error: What made it fail, for outcomes other than SUCCESS, where there is more to say.
+    """
+
+    xid: int
+    program: int
+    version: int
+    procedure: int
+    program_name: str
+    procedure_name: str
+    flavor: int
+    peer: Peer
+    netid: str
+    connection: int
+    request_bytes: int
+    started: float
+    outcome: str = ""
+    reply_bytes: int = 0
+    seconds: float = 0.0
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something an operator may want to read: one line of the log, if the log is not too full.
+
+    Attributes:
+        kind: Short and fixed: lines are limited by it. "handler failed", "garbage arguments",
+            "authentication", "malformed message", "record too large", "connection cut", ...
+        peer: Who caused it; None if nobody did.
+        text: What happened.
+        error: With its traceback, for our own faults alone.
+    """
+
+    kind: str
+    peer: Peer | None
+    text: str
+    error: BaseException | None = None
+
+
+class Observer:
+    """Is told what a server does; override what you want to hear."""
+
+    def call_started(self, call: CallSeen) -> None:
+        """A call was read and its header understood. The same object comes back at its end."""
+
+    def call_ended(self, call: CallSeen) -> None:
+        """It was answered, or will not be."""
+
+    def connection_opened(self, connection: Connection) -> None:
+        """A stream connection was accepted."""
+
+    def connection_closed(self, connection: Connection, reason: str) -> None:
+        """It is gone."""
+
+    def message_received(self, peer: Peer, netid: str, message: bytes | bytearray, connection: int) -> None:
+        """A whole message came in, before anything looked at it."""
+
+    def message_sent(self, peer: Peer, netid: str, message: Sequence[bytes], connection: int) -> None:
+        """A whole message, in parts, was handed to the transport."""
+
+    def noticed(self, notice: Notice) -> None:
+        """Something worth a line in the log happened."""
+
+
+def attributes(call: CallSeen) -> dict[str, str | int]:
+    """Return a call's attributes under OpenTelemetry's names (semantic conventions, "ONC RPC").
+
+    Returns:
+        ``rpc.system.name``, ``onc_rpc.program.name``, ``onc_rpc.version``,
+        ``onc_rpc.procedure.number``, ``onc_rpc.procedure.name``, ``rpc.response.status_code``,
+        ``network.transport``, ``client.address``, ``client.port``; those that are unknown are left out.
+    """
+    found: dict[str, str | int] = {
+        "rpc.system.name": "onc_rpc",
+        "onc_rpc.program.name": call.program_name or str(call.program),
+        "onc_rpc.version": call.version,
+        "onc_rpc.procedure.number": call.procedure,
+        "network.transport": {"udp": "udp", "udp6": "udp", "local": "unix"}.get(call.netid, "tcp"),
+    }
+    if call.procedure_name:
+        found["onc_rpc.procedure.name"] = call.procedure_name
+    if call.outcome:
+        found["rpc.response.status_code"] = call.outcome
+    if call.peer.host:
+        found["client.address"] = call.peer.host
+        found["client.port"] = call.peer.port
+    return found

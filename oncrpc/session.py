@@ -1,0 +1,391 @@
+"""One stream connection of a server, without I/O: bytes in, bytes to send, and when to read or close.
+
+Its one loop is fused with the reassembly of records and with the memory of accepted headers:
+everything that arrived in one read is answered in it, and comes out as one list of bytes to write.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from oncrpc.errors import MalformedMessage, NotConnected, RecordTooLarge
+from oncrpc.program import Connection, Peer, PeerCredentials
+from oncrpc.records import LAST_FRAGMENT, RecordReader, frame_record_parts
+from oncrpc.routes import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oncrpc.program import Caller
+    from oncrpc.replay import ReplayCache
+    from oncrpc.served_call import ServedCall
+    from oncrpc.server import Server
+
+__all__ = ["StreamSession"]
+
+_MARK = Struct(">I")
+_MARK_AT: Final = _MARK.unpack_from
+_PACK: Final = _MARK.pack
+# The smallest call: its mark, six words, two empty credentials.
+_LEAST: Final = 44
+_SMALL_HEADER: Final = 40
+# Missing bytes of a record from which it is worth a buffer and a read of its own.
+_DIRECT: Final = 4096
+
+
+class StreamSession(Origin, Connection):
+    """Answers the calls of one stream connection.
+
+    What drives it: receive_data() or, for large records, buffer_to_fill() and filled(); then
+    run(), which answers and says whether there is more to do. After each, send what
+    data_to_send() gives and say so with bytes_sent(). Read only while `reading` is true. Close
+    when `finished` is true and nothing is unsent. `records` changes whenever a record was completed.
+
+    Args:
+        server: Answers.
+        number: Of this connection; never used twice.
+        peer: Who is at the other end.
+        netid: "tcp", "tcp6" or "local".
+        process: What the kernel says about it.
+        wake: Called when there is something to send, or to read again, outside of run().
+        replay: The replay cache, if the service wants one for streams.
+        reserve: See :class:`oncrpc.records.RecordReader`.
+    """
+
+    __slots__ = (
+        "_closers",
+        "_out",
+        "_reader",
+        "_running",
+        "_server",
+        "_wake",
+        "closed",
+        "connection",
+        "finished",
+        "half_closed",
+        "head",
+        "id",
+        "in_hand",
+        "known",
+        "memo",
+        "netid",
+        "number",
+        "peer",
+        "peer_credentials",
+        "process",
+        "queued",
+        "reason",
+        "records",
+        "replay",
+        "reply_limit",
+        "reverse",
+        "stopped",
+        "unsent",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        number: int,
+        peer: Peer,
+        netid: str,
+        *,
+        wake: Callable[[], object],
+        process: PeerCredentials | None = None,
+        replay: ReplayCache | None = None,
+        reserve: Callable[[int], bool] | None = None,
+    ) -> None:
+        limits = server.limits
+        self._server = server
+        self._wake = wake
+        self._reader = RecordReader(limits.max_record, limits.max_empty_fragments, reserve)
+        self.peer = peer
+        self.netid = netid
+        self.known = server.trust.knows(peer)
+        self.process = self.peer_credentials = process
+        self.connection = self
+        self.number = self.id = number
+        self.memo = server.memo((self.known, process and process.uid))
+        self.replay = replay
+        self.reply_limit = limits.max_record
+        self.in_hand: set[ServedCall] = set()
+        self.head = _SMALL_HEADER
+        # Replies of this turn, framed; and bytes handed out by data_to_send() and not sent yet.
+        self._out: list[bytes] = []
+        self.queued = 0
+        self.unsent = 0
+        self._running = False
+        self.stopped = False
+        self.records = 0
+        self.closed = False
+        self.half_closed = False
+        self.finished = False
+        self.reason = ""
+        self._closers: list[Callable[[], object]] | None = None
+        self.reverse: Callable[[bytes | bytearray], object] | None = None
+
+    # What the transport asks.
+
+    @property
+    def reading(self) -> bool:
+        """Whether more bytes are wanted: not while too much is unsent or in hand, nor at the end."""
+        return not (
+            self.stopped
+            or self.half_closed
+            or self.finished
+            or self.unsent + self.queued > self._server.limits.unsent_high
+            or len(self.in_hand) >= self._server.limits.max_calls_in_hand
+        )
+
+    @property
+    def mid_record(self) -> bool:
+        """Whether a record has begun to come and is not complete: the record deadline runs.
+
+        Not while it is us who do not read.
+        """
+        return self._reader.mid_record and not self.stopped
+
+    @property
+    def peer_done(self) -> bool:
+        """Whether the peer has said that it sends nothing more: closing loses it nothing."""
+        return self.half_closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: no call in hand, nothing unsent, no record begun."""
+        return not (self.in_hand or self.unsent or self.queued or self._reader.mid_record)
+
+    def buffer_to_fill(self) -> memoryview | None:
+        """Where the next bytes belong, if a large record is under way; else None."""
+        try:
+            return self._reader.buffer_to_fill(_DIRECT)
+        except RecordTooLarge as error:
+            self._server.notice("record too large", self.peer, f"no memory left for it: {error}")
+            self._give_up("record too large")
+            return None
+
+    # What the transport tells.
+
+    def receive_data(self, data: bytes) -> None:
+        """Bytes came; run() looks at them."""
+        self._reader.receive_data(data)
+
+    def filled(self, count: int) -> None:
+        """Bytes came into what buffer_to_fill() gave; run() looks at them."""
+        self._reader.filled(count)
+
+    def run(self) -> bool:
+        """Answer the calls that are here.
+
+        Returns:
+            Whether to call it again, in another turn: the share of this turn is used up.
+        """
+        if self.finished:
+            return False
+        self._running = True
+        self.stopped = False
+        try:
+            return self._run()
+        except RecordTooLarge as error:
+            self._server.notice("record too large", self.peer, str(error))
+            self._give_up("record too large")
+        except MalformedMessage as error:
+            self._server.counters.malformed += 1
+            self._server.notice("malformed message", self.peer, str(error))
+            self._give_up("malformed message")
+        finally:
+            self._running = False
+            if self.half_closed:
+                self._finish_if_done()
+        return False
+
+    def end_of_input(self) -> None:
+        """The peer will send nothing more. Replies still go out (RFC 5531 leaves that to TCP)."""
+        if self.half_closed:
+            return
+        self.half_closed = True
+        for call in list(self.in_hand):
+            call.hung_up()
+        self._finish_if_done()
+
+    def data_to_send(self) -> list[bytes]:
+        """Take what is to be sent now, in order; count it as unsent."""
+        out, self._out = self._out, []
+        self.unsent += sum(map(len, out))
+        self.queued = 0
+        return out
+
+    def bytes_sent(self, count: int) -> None:
+        """So many of the bytes taken went to the kernel."""
+        self.unsent -= count
+        if self.half_closed and not self.unsent:
+            self._finish_if_done()
+
+    def connection_lost(self, reason: str) -> None:
+        """Nothing can be sent any more: cancel what is in hand, tell who asked to be told."""
+        if self.closed:
+            return
+        self.closed = self.finished = self.half_closed = True
+        self.reason = self.reason or reason
+        self._reader.close()
+        self._out = []
+        self.queued = self.unsent = 0
+        in_hand, self.in_hand = self.in_hand, set()
+        for call in in_hand:
+            call.connection_lost()
+        closers, self._closers = self._closers, None
+        for callback in closers or ():
+            self._tell(callback)
+        self._server.closed(self, self.reason)
+
+    # What a program asks.
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once when the connection is lost; at once if it is already."""
+        if self.closed:
+            callback()
+        elif self._closers is None:
+            self._closers = [callback]
+        else:
+            self._closers.append(callback)
+
+    def caller(self) -> Caller:
+        """Return what calls the peer on this connection; made by the service.
+
+        Raises:
+            NotConnected: The connection is lost, or nothing here makes callers.
+        """
+        if self.closed or self._server.make_caller is None:
+            msg = f"no calls to {self.peer} on this connection"
+            raise NotConnected(msg)
+        return self._server.make_caller(self)
+
+    def close(self) -> None:
+        """Send what is answered, read no further, close."""
+        self._give_up("closed by us")
+        if not self._running:
+            self._wake()
+
+    # Origin.
+
+    def deliver(self, reply: Sequence[bytes]) -> None:
+        """Send a reply that was not ready when its call was read."""
+        if self.closed:
+            return
+        self._put(reply)
+        if not self._running:
+            if self.half_closed:
+                self._finish_if_done()
+            self._wake()
+
+    def send_message(self, message: Sequence[bytes]) -> None:
+        """Send a message of our own: a call in the reverse direction."""
+        self.deliver(message)
+
+    # The loop.
+
+    def _run(self) -> bool:
+        reader = self._reader
+        server = self._server
+        limits = server.limits
+        memo = self.memo
+        budget = share = limits.calls_per_turn
+        high = limits.unsent_high
+        most = limits.max_calls_in_hand
+        plain = not (limits.fragment_size or server.watched or self.replay is not None)
+        while True:
+            if self.queued + self.unsent > high or len(self.in_hand) >= most:
+                # What is left waits in the reader; no more is read meanwhile.
+                self.stopped = reader.at < len(reader.chunk)
+                return False
+            if budget <= 0:
+                self.stopped = more = reader.at < len(reader.chunk)
+                return more
+            if plain and not reader.assembling:
+                # Records of one fragment that are all here, with headers that were accepted before.
+                out = self._out
+                data = reader.chunk
+                at = reader.at
+                size = len(data)
+                head = self.head + 4
+                queued = self.queued
+                while size - at >= _LEAST:
+                    (mark,) = _MARK_AT(data, at)
+                    end = at + 4 + (mark & 0x7FFFFFFF)
+                    if end > size or mark < LAST_FRAGMENT:
+                        break
+                    arguments = at + head
+                    route = memo.get(data[at + 8 : arguments])
+                    if route is None or arguments > end:
+                        break
+                    budget -= 1
+                    if route.constant:
+                        if end != arguments:
+                            server.counters.surplus_calls += 1
+                            server.counters.surplus_bytes += end - arguments
+                        out += (route.constant, data[at + 4 : at + 8], route.after_xid)
+                        queued += route.size
+                        at = end
+                        if budget <= 0:
+                            break
+                        continue
+                    reader.at = end
+                    reply = server.execute(route, data[at + 4 : end], self)
+                    at = end
+                    if reply is not None:
+                        length = sum(map(len, reply))
+                        out.append(_PACK(LAST_FRAGMENT | length))
+                        out += reply
+                        queued += 4 + length
+                    if budget <= 0 or queued > high or self.finished or len(self.in_hand) >= most:
+                        break
+                reader.at = at
+                self.queued = queued
+                if budget != share:
+                    self.records += 1
+                    if budget <= 0 or queued > high:
+                        continue
+            if self.finished:
+                return False
+            record = reader.next_record()
+            if record is None:
+                return False
+            budget -= 1
+            self.records += 1
+            self._message(record)
+
+    def _message(self, record: bytes | bytearray) -> None:
+        """Answer a record the long way."""
+        if self.reverse is not None and record[4:8] == b"\0\0\0\1":
+            self._server.received(self, record)
+            self.reverse(record)
+            return
+        reply = self._server.answer(record, self)
+        if reply is not None:
+            self._put(reply)
+
+    def _put(self, reply: Sequence[bytes]) -> None:
+        """Frame a message and queue it."""
+        server = self._server
+        if server.taps_out:
+            server.sent(self, reply)
+        framed = frame_record_parts(reply, server.limits.fragment_size)
+        self.queued += sum(map(len, framed))
+        self._out += framed
+
+    def _give_up(self, reason: str) -> None:
+        """Read nothing more; close when what is answered is sent."""
+        self.reason = self.reason or reason
+        self.finished = True
+
+    def _finish_if_done(self) -> None:
+        if not (self.in_hand or self.stopped or self._running):
+            self.reason = self.reason or "closed by peer"
+            self.finished = True
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - one program's fault must not keep the others from being told
+            self._server.notice("handler failed", self.peer, "at the end of a connection", error)

@@ -1,0 +1,59 @@
+"""The one place where the reactor is chosen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorTime
+
+    class Reactor(IReactorCore, IReactorFDSet, IReactorTime):
+        """What is asked of a reactor here."""
+
+
+__all__ = ["install", "make_monotonic"]
+
+
+def install(name: str = "") -> Reactor:
+    """Choose the reactor of this process, and make its clock monotonic.
+
+    Twisted's own clock is time.time(): every timeout would follow the wall clock when that is set.
+
+    Args:
+        name: A short name as ``twistd --help-reactors`` lists them; "" takes Twisted's choice for
+            this system (epoll on Linux, kqueue on BSD and macOS). benchmarks/ says what each costs.
+
+    Returns:
+        The reactor; the one that was installed before, if one was.
+
+    Raises:
+        NoSuchReactor: There is none of that name.
+    """
+    if name and "twisted.internet.reactor" not in sys.modules:
+        from twisted.application.reactors import installReactor
+
+        installReactor(name)
+    from twisted.internet import reactor
+
+    make_monotonic(reactor)
+    return cast("Reactor", reactor)
+
+
+def make_monotonic(reactor: object) -> None:
+    """Give a reactor a clock that nobody sets.
+
+    Args:
+        reactor: Any reactor with a `seconds` of its own; a test's Clock stays as it is.
+    """
+    from twisted.internet.base import DelayedCall, ReactorBase
+
+    if isinstance(reactor, ReactorBase) and reactor.seconds is not time.monotonic:
+        shift = time.monotonic() - reactor.seconds()
+        # What waits already keeps its distance: a DelayedCall remembers the clock it was made with.
+        for call in reactor.getDelayedCalls():
+            if isinstance(call, DelayedCall):
+                call.time += shift
+                call.seconds = time.monotonic
+        reactor.seconds = time.monotonic
