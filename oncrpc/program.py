@@ -211,7 +211,7 @@ class Call(ABC):
         reply limit, is answered with SYSTEM_ERR and logged.
 
         Args:
-            value: What the method would have returned; None for void.
+            value: What the method would have returned; None for void; NO_REPLY for no reply at all.
 
         Raises:
             RuntimeError: The call was answered before.

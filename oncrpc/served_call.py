@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from oncrpc.program import Call
+from oncrpc.program import Call, LaterType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,8 +112,8 @@ class ServedCall(Call):
         return max(0, self.origin.reply_limit - 4 - len(self.route.after_xid))
 
     def reply(self, value: Any) -> None:
-        """Answer with the result, after LATER was returned."""
-        self._answer(self.server.success, value)
+        """Answer with the result, or NO_REPLY to answer nothing, after LATER was returned."""
+        self._answer(self.server.silence if value is LaterType.NO_REPLY else self.server.success, value)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, after LATER was returned."""

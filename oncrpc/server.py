@@ -418,6 +418,11 @@ class Server:
             call.origin.in_hand.add(call)
         return None
 
+    def silence(self, call: ServedCall, _no_reply: object = None) -> Sequence[bytes]:
+        """Make no reply: the call is done, and its caller hears nothing."""
+        self._no_reply(call)
+        return ()
+
     def _no_reply(self, call: ServedCall) -> None:
         call.answered = True
         if call.replay_key is not None and call.origin.replay is not None:

@@ -273,7 +273,8 @@ class StreamSession(Origin, Connection):
         """Send a reply that was not ready when its call was read."""
         if self.closed:
             return
-        self._put(reply)
+        if reply:
+            self._put(reply)
         if not self._running:
             if self.half_closed:
                 self._finish_if_done()

@@ -87,7 +87,8 @@ class DatagramOrigin(Origin):
 
     def deliver(self, reply: Sequence[bytes]) -> None:
         """Send a reply that was not ready when its call was read."""
-        self._listener.send(reply, self._address, self._source, self)
+        if reply:
+            self._listener.send(reply, self._address, self._source, self)
 
 
 @implementer(IReadDescriptor)
