@@ -189,6 +189,7 @@ class _Once(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> _Caller:
         """Give it."""
+        del addr
         return self._caller
 
 
