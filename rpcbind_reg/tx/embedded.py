@@ -144,7 +144,7 @@ class PortmapperService(Service):
         self._service.privilegedStartService()
         self._warm_start()
         for mapping in own_mappings(self._service.addresses):
-            self.registry.set(mapping, None)
+            self.registry.mappings.set(mapping, reserved=True)
 
     def startService(self) -> None:
         """Begin to answer."""
