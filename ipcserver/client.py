@@ -18,16 +18,20 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from ipcserver._gen import ipc as gen
 from ipcserver.errors import IPCError, SessionLost
 from oncrpc import sync
+from oncrpc.auth import AuthSys
 from oncrpc.errors import LocalRPCError, RPCError, SystemFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
+
+    from oncrpc.auth import Credential
 
 __all__ = ["IPC", "Message", "Queue", "Segment", "SemaphoreSet", "connect"]
 
@@ -105,10 +109,10 @@ class IPC:
         session: bool = True,
         patience: float = 60.0,
         slots: int = 16,
-        credential: Any = None,
+        credential: Credential | None = None,
     ) -> None:
         self.address = address
-        self._credential = credential
+        self._credential = AuthSys.current() if credential is None else credential
         self._patience = patience
         self._session = _NO_SESSION
         self._lease_s = 0.0
@@ -233,7 +237,7 @@ class IPC:
 
     def _connect(self) -> gen.IPCPROG_1_SyncClient:
         """Open a connection."""
-        return sync.connect(gen.IPCPROG_1_SyncClient, self.address, credential=self._credential)
+        return gen.IPCPROG_1_SyncClient(sync.open_caller(self.address, credential=self._credential))
 
     def _hello(self) -> None:
         """Open the session, or find it again: the same nonce is the same session."""
@@ -290,7 +294,7 @@ class IPC:
         while not self._closed.wait(self._lease_s / 3):
             arg = gen.ripc_renew_args(self._session, self._acks())
             try:
-                self._retry(slot, lambda stub, arg=arg: stub.ripc_renew(arg))
+                self._retry(slot, methodcaller("ripc_renew", arg))
             except (RPCError, OSError):
                 continue  # the next call of the user tells him
         slot.disconnect()
@@ -401,10 +405,15 @@ class IPC:
         while True:
             piece = _CHUNK_S if end is None else min(_CHUNK_S, max(end - time.monotonic(), 0.001))
             wait_ms = max(1, round(piece * 1000))
-            result = self._perform(method, lambda ctx, wait_ms=wait_ms: make(ctx, wait_ms), wait_s=piece)
+            result = self._perform(method, _with_wait(make, wait_ms), wait_s=piece)
             status = result if isinstance(result, gen.ripc_status) else result.status
             if status is not gen.RIPC_ETIMEDOUT or (end is not None and time.monotonic() >= end):
                 return result
+
+
+def _with_wait(make: Callable[[gen.ripc_ctx, int], Any], wait_ms: int) -> Callable[[gen.ripc_ctx], Any]:
+    """Return a maker of arguments that knows how long to wait."""
+    return lambda ctx: make(ctx, wait_ms)
 
 
 def _key(key: int) -> int:
@@ -657,12 +666,14 @@ class Segment(_Object):
             IPCError: EINVAL (past the end), EACCES, EIDRM.
         """
         for at in range(0, len(data), gen.RIPC_CHUNK):
-            piece = bytes(data[at : at + gen.RIPC_CHUNK])
-            result = self._ipc._perform(
-                "ripc_shmwrite",
-                lambda ctx, at=at, piece=piece: gen.ripc_shmwrite_args(ctx, self.id, _hyper(offset + at), piece),
-            )
-            _ok(result, "shmwrite")
+            self._write_piece(bytes(data[at : at + gen.RIPC_CHUNK]), offset + at)
+
+    def _write_piece(self, piece: bytes, offset: int) -> None:
+        """Put at most RIPC_CHUNK bytes into the segment."""
+        result = self._ipc._perform(
+            "ripc_shmwrite", lambda ctx: gen.ripc_shmwrite_args(ctx, self.id, _hyper(offset), piece)
+        )
+        _ok(result, "shmwrite")
 
     def compare_and_swap(self, offset: int, expected: int, desired: int) -> int:
         """Set an aligned 32-bit word (in XDR's byte order) if it has the expected value; return what it was."""
@@ -718,6 +729,6 @@ class Segment(_Object):
         _ok(self._ipc._perform("ripc_shmrmid", lambda ctx: gen.ripc_rmid_args(ctx, self.id)), "shmctl")
 
 
-def connect(address: str, *, session: bool = True, patience: float = 60.0, credential: Any = None) -> IPC:
+def connect(address: str, *, session: bool = True, patience: float = 60.0, credential: Credential | None = None) -> IPC:
     """Return a client of the server at an address; see IPC."""
     return IPC(address, session=session, patience=patience, credential=credential)

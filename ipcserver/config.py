@@ -17,6 +17,7 @@ from ipcserver.identity import Trust, TrustError
 __all__ = [
     "PORT",
     "PORTMAPPER_PORT",
+    "SYSTEM_STATE",
     "UNPRIVILEGED_PORT",
     "UNPRIVILEGED_PORTMAPPER_PORT",
     "Config",
@@ -36,6 +37,9 @@ UNPRIVILEGED_PORT: Final = 6600
 
 UNPRIVILEGED_PORTMAPPER_PORT: Final = 6111
 """Where an ordinary user's portmapper listens."""
+
+SYSTEM_STATE: Final = Path("/var/lib/ipcserver")
+"""The state directory of a server that root runs."""
 
 Portmapper = Literal["auto", "system", "builtin", "none"]
 Journal = Literal["sqlite", "memory"]
@@ -91,7 +95,7 @@ class Config:
         if self.state is not None:
             return self.state
         if os.geteuid() == 0:
-            return Path("/var/lib/ipcserver")
+            return SYSTEM_STATE
         base = os.environ.get("XDG_STATE_HOME")
         return (Path(base) if base else Path.home() / ".local" / "state") / "ipcserver"
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipcserver._gen import ipc as gen
-from ipcserver.config import PORT, Config
+from ipcserver.config import SYSTEM_STATE, Config
 from oncrpc.address import Address, parse_address
-from rpcbind_reg.sync import find_port
+from oncrpc.errors import RPCError
+from rpcbind_reg import sync as registry
+from rpcbind_reg.client import Place, default_netid, service_address
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["ServerNotFound", "find_server"]
+
+SYSTEM_SOCKET: Final = SYSTEM_STATE / "ipcserver.sock"
+"""The local socket of a server that root runs."""
 
 
 class ServerNotFound(Exception):
@@ -45,7 +50,7 @@ def find_server(where: str | None = None, *, transport: str = "tcp") -> str:
     """
     where = where or os.environ.get("IPCSERVER")
     if not where:
-        for path in dict.fromkeys((Config().socket_path, Config(state=None).socket_path)):
+        for path in (Config.load(None, dict(os.environ)).socket_path, SYSTEM_SOCKET):
             if _answers(path):
                 return f"unix:{path}"
         where = "localhost"
@@ -55,9 +60,17 @@ def find_server(where: str | None = None, *, transport: str = "tcp") -> str:
         except ValueError as error:
             raise ServerNotFound(str(error)) from None
     host, port = _split(where)
-    if port is None:
-        port = find_port(host, gen.IPCPROG_1_Client.program, gen.IPCPROG_1_Client.version, transport)
-    return str(Address("udp" if transport == "udp" else "tcp", host, port))
+    if port is not None:
+        return str(Address("udp" if transport == "udp" else "tcp", host, port))
+    place = Place(host)
+    netid = default_netid(host, transport)
+    stub = gen.IPCPROG_1_Client
+    try:
+        uaddr = registry.find(stub.program, stub.version, place, netid)
+    except RPCError as error:
+        message = f"no IPC server was found: {error}. If you know its port, say {host}:PORT"
+        raise ServerNotFound(message) from None
+    return str(service_address(place, netid, uaddr))
 
 
 def _split(where: str) -> tuple[str, int | None]:

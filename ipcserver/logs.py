@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, formatEvent, globalLogBeginner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.logger import LogEvent
+    from twisted.logger import ILogObserver, LogEvent
 
 __all__ = ["begin_logging", "json_line", "text_line"]
 
@@ -68,4 +68,5 @@ def begin_logging(stream: TextIO, form: str = "text", *, verbose: bool = False) 
     lowest = LogLevelFilterPredicate(LogLevel.debug if verbose else LogLevel.info)
     # Twisted's own factories announce every start and stop; nobody reads that.
     lowest.setLogLevelForNamespace("twisted.internet", LogLevel.warn)
-    globalLogBeginner.beginLoggingTo([FilteringLogObserver(write, [lowest])], redirectStandardIO=False)
+    observer = FilteringLogObserver(cast("ILogObserver", write), [lowest])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

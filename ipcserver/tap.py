@@ -17,7 +17,7 @@ from oncrpc.tx.reactor import make_monotonic
 __all__ = ["Options", "makeService"]
 
 
-class Options(BaseOptions):  # type: ignore[misc] # Twisted's class has no annotations
+class Options(BaseOptions):
     """Options of ``twistd ipcserver``: those of ``ipcserver serve`` that twistd has no own for (``--uid``, ``--logger``)."""
 
     optParameters: ClassVar = [  # noqa: N815 - Twisted's name

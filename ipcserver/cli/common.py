@@ -37,7 +37,7 @@ def console() -> Console:
     return Console(width=wide, highlight=False)
 
 
-class _Key(click.ParamType):
+class _Key(click.ParamType[int]):
     """A System V key: 32 bits, decimal, hexadecimal or octal as C writes them."""
 
     name = "key"
@@ -59,7 +59,7 @@ class _Key(click.ParamType):
 KEY: Final = _Key()
 
 
-class _Mode(click.ParamType):
+class _Mode(click.ParamType[int]):
     """Permission bits, octal as chmod(1) takes them."""
 
     name = "mode"

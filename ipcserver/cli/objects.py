@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -71,6 +72,16 @@ def ipcs(
         console().print(_KINDS[name][1](items))
 
 
+def _remove(kind: Callable[[IPC, int], Any], ipc: IPC, ipc_id: int) -> None:
+    """Remove an object by identifier."""
+    kind(ipc, ipc_id).remove()
+
+
+def _remove_key(get: Callable[..., Any], key: int) -> None:
+    """Remove an object by key."""
+    get(key, mode=0).remove()
+
+
 @click.command()
 @server_option
 @click.option("-q", "--queue-id", "queue_ids", type=int, multiple=True, help="A queue, by identifier.")
@@ -99,7 +110,7 @@ def ipcrm(
     refused = 0
     with connect(server) as ipc:
         removals: list[tuple[str, Callable[[], Any]]] = [
-            (f"{what} {number}", lambda kind=kind, number=number: kind(ipc, number).remove())
+            (f"{what} {number}", partial(_remove, kind, ipc, number))
             for what, kind, numbers in (
                 ("queue", Queue, queue_ids),
                 ("segment", Segment, segment_ids),
@@ -108,7 +119,7 @@ def ipcrm(
             for number in numbers
         ]
         removals += [
-            (f"{what} {render.key_text(key)}", lambda get=get, key=key: get(key, mode=0).remove())
+            (f"{what} {render.key_text(key)}", partial(_remove_key, get, key))
             for what, get, keys in (
                 ("queue", ipc.msgget, queue_keys),
                 ("segment", ipc.shmget, segment_keys),
@@ -118,7 +129,7 @@ def ipcrm(
         ]
         if everything:
             removals = [
-                (f"{name.rstrip('s').replace('_', ' ')} {ds.id}", lambda kind=kind, ds=ds: kind(ipc, ds.id).remove())
+                (f"{name.rstrip('s').replace('_', ' ')} {ds.id}", partial(_remove, kind, ipc, ds.id))
                 for name, (listing, _, kind) in _KINDS.items()
                 for ds in listing(ipc)
             ]

@@ -117,7 +117,7 @@ def limits_table(info: gen.ripc_info_res) -> Table:
         ("bytes in a message (msgmax)", limits.msgmax, ""),
         ("bytes in a new queue (msgmnb)", limits.msgmnb, ""),
         ("messages", "", _int(info.queues.parts)),
-        ("bytes of messages", "", _int(info.queues.bytes)),
+        ("bytes of messages", "", _int(info.queues.bytes_)),
         ("semaphore sets (semmni)", limits.semmni, info.sets.used),
         ("semaphores in a set (semmsl)", limits.semmsl, ""),
         ("semaphores in all (semmns)", limits.semmns, _int(info.sets.parts)),
@@ -125,7 +125,7 @@ def limits_table(info: gen.ripc_info_res) -> Table:
         ("value of a semaphore (semvmx)", limits.semvmx, ""),
         ("segments (shmmni)", limits.shmmni, info.segments.used),
         ("bytes in a segment (shmmax)", _int(limits.shmmax), ""),
-        ("bytes in all segments (shmall)", _int(limits.shmall), _int(info.segments.bytes)),
+        ("bytes in all segments (shmall)", _int(limits.shmall), _int(info.segments.bytes_)),
         ("sessions", "", info.sessions),
         ("waiting calls", "", info.waiters),
     ):

@@ -99,10 +99,10 @@ class TestPaths:
     def test_an_ordinary_user_has_a_state_directory_of_his_own(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module.os, "geteuid", lambda: 1000)
+        monkeypatch.setattr("os.geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         assert Config().state_directory == tmp_path / "ipcserver"
 
     def test_root_has_the_systems(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module.os, "geteuid", lambda: 0)
+        monkeypatch.setattr("os.geteuid", lambda: 0)
         assert Config().state_directory == Path("/var/lib/ipcserver")
