@@ -6,7 +6,7 @@ the depth limit, counted only by types that hold themselves. A codec's own funct
 
 from __future__ import annotations
 
-from itertools import repeat
+from itertools import repeat, starmap
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -82,6 +82,8 @@ class _Writer:
         self._base = "" if whole else "at"
         self._left = "max_depth" if whole else "left"
         self._exactly = exactly
+        self.padded = False
+        """Whether there is padding to be looked at."""
         self.checked = False
         """Whether one unpack took all the data, and so saw its length."""
         self._ahead = 0
@@ -277,6 +279,7 @@ class _Writer:
             return
         data = self.read(f"{count}s", count, self.local("x") if view else target)
         if count & 3:
+            self.padded = True
             pad = self.read(f"{-count & 3}s", -count & 3, self.local("pad"))
             if not self.variant.lenient:
                 self.after(f"if {pad} != {PAD[count & 3]!r}: raise Unfit")
@@ -349,10 +352,12 @@ class _Writer:
         items = self.local("items")
         again = self.source.constant("repeat", repeat)
         if isinstance(element, s.StructShape) and inlined(element):
-            # All objects first, in one sweep without the interpreter; their bytes were seen to be there.
+            # All objects first, in one sweep without the interpreter; their bytes were seen to be there. Of the ways
+            # to do that, starmap needs no new tuple for each call.
             made = self.local("o")
-            cls = self.source.constant("cls", element.cls)
-            line(f"{target} = {items} = list(map({self.source.constant('new', _NEW)}, {again}({cls}, {count})))")
+            one = self.source.constant("one", (element.cls,))
+            new, sweep = self.source.constant("new", _NEW), self.source.constant("starmap", starmap)
+            line(f"{target} = {items} = list({sweep}({new}, {again}({one}, {count})))")
             line(f"for {made} in {items}:")
             self.source.indent()
             if not element.fields:
@@ -570,10 +575,15 @@ def whole_decoder(shape: s.Shape, variant: Variant, names: dict[str, Any], max_d
     source.line("except faults:")
     source.line("    error = explain(data, max_depth)")
     source.line("raise error")
-    opening = ["if data.__class__ is not bytes or lenient_padding:"]
-    opening.append("    return otherwise(data, lenient_padding, max_depth)")
+    opening = [
+        "if data.__class__ is not bytes or lenient_padding:",
+        "    return otherwise(data, lenient_padding, max_depth)",
+    ]
     if not writer.checked:
         opening.append("size = len(data)")
+    elif not writer.padded:
+        # One unpack takes any buffer, and there is nothing to be lenient about.
+        opening = []
     # The two settings are keywords in the signature of the method; as such they would cost each call more.
     head = f"def decode(data, lenient_padding=False, max_depth={max_depth}):"
     return source.function("\n    ".join([head, *opening]), shape.name)

@@ -30,7 +30,7 @@ __all__ = [
     "unpack_many",
 ]
 
-PAD: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+PAD: Final = tuple(bytes(4)[: -size & 3] for size in range(4))
 """The zero bytes after data, by its length modulo 4."""
 SHORT: Final = 256
 """Bytes: data below this is packed and unpacked together with its neighbours, by a ``Struct`` for each length."""
