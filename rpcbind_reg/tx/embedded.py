@@ -317,8 +317,11 @@ class _Watch:
         for mapping in outcome.removed:
             log.info("registry: {mapping} unregistered by {caller}", mapping=mapping, caller=caller or "ourselves")
             self._service.changed()
-        for mapping in outcome.refused:
-            self._refused(f"{mapping} stays: it belongs to {mapping.owner}, not to {caller}")
+        if outcome.refused:
+            first = outcome.refused[0]
+            netids = ", ".join(mapping.netid for mapping in outcome.refused)
+            what = f"program {first.program} version {first.version} on {netids}"
+            self._refused(f"{what} stays: it belongs to {first.owner}, not to {caller}")
 
     def on_refused(self, caller: Caller, what: str) -> None:
         """Tell of it, but let nobody fill the log."""
