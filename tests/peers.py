@@ -314,6 +314,16 @@ class Namespace:
         """Wait until a port of it is listened on (TCP) or bound (UDP); the kernel tells, nothing is sent."""
         wait_until(lambda: port in self.ports(netid), f"{netid} port {port} in the namespace", timeout=timeout)
 
+    def wait_for_program(self, number: int, *, timeout: float = 20.0) -> None:
+        """Wait until the portmapper of it lists a program, whatever its versions and ports."""
+        require("rpcinfo")
+
+        def listed() -> bool:
+            done = self.run("rpcinfo", "-p", "127.0.0.1", check=False)
+            return any(line.split()[:1] == [str(number)] for line in done.stdout.splitlines())
+
+        wait_until(listed, f"program {number} with the portmapper", timeout=timeout)
+
     def _proc(self, table: str) -> str:
         return Path(f"/proc/{self.holder}/net/{table}").read_text()
 

@@ -1,0 +1,105 @@
+"""The real rpcinfo sees the IPC program and gets its procedure 0 answered."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers import require, wait_until
+from tests.serving import start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.peers import Namespace
+    from tests.serving import Server
+
+PROGRAM = "536871512"
+READY = f"program {PROGRAM} version 1 ready and waiting\n"
+
+
+def registered(namespace: Namespace) -> list[tuple[str, str, int]]:
+    """Return what ``rpcinfo -p`` shows of the program: version, transport, port."""
+    output = namespace.run("rpcinfo", "-p", "127.0.0.1").stdout
+    rows = [line.split() for line in output.splitlines()]
+    return sorted((row[1], row[2], int(row[3])) for row in rows if row and row[0] == PROGRAM)
+
+
+BOTH = [("1", "tcp", 600), ("1", "udp", 600)]
+
+
+@pytest.fixture(params=["system", "builtin"])
+def server(request: pytest.FixtureRequest, namespace: Namespace, tmp_path: Path) -> Server:
+    """A server as root starts it, with the real rpcbind or as the portmapper itself."""
+    require("rpcinfo")
+    if request.param == "system":
+        namespace.rpcbind()
+    started = start(tmp_path, "--portmapper", "auto", namespace=namespace)
+    wait_until(lambda: registered(namespace) == BOTH, "the registration")
+    return started
+
+
+def test_it_is_listed_while_it_runs_and_not_after(server: Server, namespace: Namespace) -> None:
+    served_by_itself = server.background.output.count("111")
+    server.stop()
+    if 111 in namespace.ports():
+        assert registered(namespace) == []
+    else:
+        assert served_by_itself
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_procedure_0_is_answered(server: Server, namespace: Namespace, transport: str) -> None:
+    assert namespace.run("rpcinfo", "-T", transport, "127.0.0.1", PROGRAM, "1").stdout == READY
+
+
+@pytest.mark.parametrize("option", ["-t", "-u"], ids=["tcp", "udp"])
+def test_procedure_0_is_answered_on_port_600_without_the_portmapper(
+    server: Server, namespace: Namespace, option: str
+) -> None:
+    assert namespace.run("rpcinfo", "-n", "600", option, "127.0.0.1", PROGRAM, "1").stdout == READY
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_another_version_is_told_which_ones_there_are(server: Server, namespace: Namespace, transport: str) -> None:
+    done = namespace.run("rpcinfo", "-T", transport, "127.0.0.1", PROGRAM, "7", check=False)
+    assert done.returncode != 0
+    assert re.search(r"low version = 1, high version = 1", done.stdout)
+
+
+def test_versions_are_found_by_probing(server: Server, namespace: Namespace) -> None:
+    """Without a version rpcinfo calls 0 and then a huge one, and believes the range in the refusals."""
+    assert namespace.run("rpcinfo", "-T", "tcp", "127.0.0.1", PROGRAM).stdout == READY
+
+
+def test_the_short_listing_of_rpcbind_has_it(server: Server, namespace: Namespace) -> None:
+    output = namespace.run("rpcinfo", "-s", "127.0.0.1").stdout
+    assert re.search(rf"(?m)^\s*{PROGRAM}\s+1\s+\S*tcp", output), output
+
+
+def test_after_a_crash_and_a_new_start_it_is_registered_once(namespace: Namespace, tmp_path: Path) -> None:
+    require("rpcinfo")
+    namespace.rpcbind()
+    server = start(tmp_path, namespace=namespace)
+    wait_until(lambda: registered(namespace) == BOTH, "the registration")
+    server.kill()
+    assert registered(namespace) == BOTH, "rpcbind does not know of the crash"
+    server = start(tmp_path, namespace=namespace)
+    wait_until(lambda: registered(namespace) == BOTH, "the registration")
+    assert namespace.run("rpcinfo", "-T", "tcp", "127.0.0.1", PROGRAM, "1").stdout == READY
+    server.stop()
+    assert registered(namespace) == []
+
+
+def test_a_restarted_rpcbind_is_told_again(namespace: Namespace, tmp_path: Path) -> None:
+    require("rpcinfo")
+    first = namespace.rpcbind()
+    server = start(tmp_path, namespace=namespace)
+    wait_until(lambda: registered(namespace) == BOTH, "the registration")
+    first.stop()
+    wait_until(lambda: 111 not in namespace.ports(), "rpcbind's end")
+    namespace.rpcbind()
+    wait_until(lambda: registered(namespace) == BOTH, "the registration with the new rpcbind", timeout=60)
+    server.stop()
