@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = ["explain_decode", "explain_encode"]
+__all__ = ["Decoding", "explain_decode", "explain_encode", "trailing"]
 
 _INT: Final = Struct(">i")
 _UINT: Final = Struct(">I")
@@ -53,7 +53,7 @@ def explain_decode(
         whole: Whether the value must be all of the data.
     """
     try:
-        end = _Decoding(data, variant, max_depth).walk(shape, shape.name, at, max_depth)
+        end = Decoding(data, variant, max_depth).walk(shape, shape.name, at, max_depth)
     except XDRDecodeError as error:
         return error
     except RecursionError:
@@ -69,7 +69,7 @@ def trailing(shape: s.Shape, end: int, size: int) -> XDRDecodeError:
     return XDRDecodeError(shape.name, end, f"{_plural(size - end, 'byte')} more than the value takes")
 
 
-class _Decoding:
+class Decoding:
     """A walk over bytes.
 
     Args:
@@ -101,7 +101,7 @@ class _Decoding:
             case s.FixedArrayShape():
                 return self._elements(shape.element, shape.count, path, at, left)
             case s.ArrayShape():
-                return self._elements(shape.element, self._count(shape, path, at), path, at + 4, left)
+                return self._elements(shape.element, self.count(shape, path, at), path, at + 4, left)
             case s.OptionalShape():
                 if self._flag(path, at):
                     return self._enter(shape.element, path, at + 4, left)
@@ -113,8 +113,8 @@ class _Decoding:
             case s.BridgeShape():
                 try:
                     end: int = shape.bridge.unpack_at(self._data, at, self._size)[1]
-                except Exception as error:
-                    raise XDRDecodeError(path, at, str(error) or type(error).__name__) from error
+                except runtime.Unfit as error:
+                    raise XDRDecodeError(path, at, str(error)) from error.__cause__
                 return end
             case _:
                 self._need(path, at, shape.minimum)
@@ -131,10 +131,6 @@ class _Decoding:
         except RecursionError:
             raise
         except DECODE_FAULTS:
-            return self.walk(shape, path, at, left)
-        except Exception:
-            if not isinstance(shape, s.BridgeShape):
-                raise
             return self.walk(shape, path, at, left)
         return end
 
@@ -173,7 +169,8 @@ class _Decoding:
         self._padding(path, start + size, size)
         return start + s.padded(size)
 
-    def _count(self, shape: s.ArrayShape, path: str, at: int) -> int:
+    def count(self, shape: s.ArrayShape, path: str, at: int) -> int:
+        """Return an array's count, or raise what is wrong with it."""
         number = self._uint(path, at)
         if number > shape.limit:
             raise XDRDecodeError(path, at, f"{_plural(number, 'element')} announced, {shape.limit} allowed")
@@ -298,8 +295,8 @@ class _Encoding:
             case s.BridgeShape():
                 try:
                     shape.bridge.pack_into(value, _nothing)
-                except Exception as error:
-                    raise XDREncodeError(path, str(error) or type(error).__name__) from error
+                except runtime.Unfit as error:
+                    raise XDREncodeError(path, str(error)) from error.__cause__
 
     def _enter(self, shape: s.Shape, path: str, value: Any, left: int) -> None:
         """Pass over a value that is in order; walk into one that is not."""

@@ -226,7 +226,7 @@ class ArrayShape(Shape):
     @property
     def limit(self) -> int:
         """Most elements: the bound, or less where the elements take no bytes."""
-        return min(self.max, MAX_EMPTY) if self.element.size == 0 else self.max
+        return min(self.max, MAX_EMPTY) if self.element.minimum == 0 else self.max
 
     def children(self) -> Iterator[Shape]:
         """Yield the element's shape."""
@@ -253,7 +253,7 @@ class BridgeShape(Shape):
     __slots__ = ("bridge",)
 
     def __init__(self, bridge: Any) -> None:
-        super().__init__(bridge.name, None, 0)
+        super().__init__(bridge.name, None, bridge.minimum)
         self.bridge = bridge
 
 
