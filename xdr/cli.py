@@ -42,7 +42,11 @@ def spec_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
             click.option(
-                "-I", "include", multiple=True, metavar="DIR", help="Look for included files here, after the file's own folder."
+                "-I",
+                "include",
+                multiple=True,
+                metavar="DIR",
+                help="Look for included files here, after the file's own folder.",
             ),
             click.option(
                 "-D", "defines", multiple=True, metavar="NAME[=VALUE]", callback=_pairs("macro"), help="Define a macro."
@@ -78,7 +82,9 @@ def main() -> None:
 
 @main.command("compile")
 @click.argument("files", nargs=-1, required=True, metavar="FILE.x...", type=click.Path(exists=True, dir_okay=False))
-@click.option("-o", "output", metavar="OUT", help="A .py file, '-' for standard output, or a folder. Default: beside the .x file.")
+@click.option(
+    "-o", "output", metavar="OUT", help="A .py file, '-' for standard output, or a folder. Default: beside the .x file."
+)
 @click.option(
     "--package",
     metavar="PACKAGE",
@@ -95,12 +101,12 @@ def main() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; fail if a file's output is not what it should be.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 @spec_options
-def compile_command(
+def compile_command(  # noqa: PLR0917 - click passes by name
     files: tuple[str, ...],
     output: str | None,
     package: str | None,
     modules: dict[str, str],
-    check: bool,  # noqa: FBT001 - click passes by name
+    check: bool,  # noqa: FBT001
     diff: bool,  # noqa: FBT001
     include: tuple[str, ...],
     defines: dict[str, str],
@@ -157,7 +163,9 @@ def _deliver(compiled: Compiled, path: Path | None, *, check: bool, diff: bool) 
         return True
     if diff:
         lines: Sequence[str] = list(
-            difflib.unified_diff(there.splitlines(keepends=True), compiled.text.splitlines(keepends=True), str(path), "new")
+            difflib.unified_diff(
+                there.splitlines(keepends=True), compiled.text.splitlines(keepends=True), str(path), "new"
+            )
         )
         click.echo("".join(lines), nl=False)
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 from xdr.rpcl.emit import emit
 from xdr.rpcl.errors import Diagnostic, Diagnostics
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from xdr.rpcl.model import Module
+    from xdr.rpcl.nodes import Specification
 
 __all__ = ["Compiled", "Settings", "check_text", "compile_file", "compile_text", "read_file"]
+
+MAX_BORROWED: Final = 256
+"""Files looked into for types that an .x file needs; the largest public set has 134."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,16 @@ def check_text(text: str, name: str, settings: Settings | None = None) -> tuple[
     """
     settings = settings or Settings()
     report = Diagnostics()
-    source = preprocess(
-        text, name, report, include=settings.include, defines=settings.defines, target=settings.target
-    )
+    source = preprocess(text, name, report, include=settings.include, defines=settings.defines, target=settings.target)
     specification = parse(source, report)
     # A name that is missing because its definition did not parse is no second fault.
     report.check()
-    options = Options(settings.types, settings.stub_opaque, lambda file: _module_of(file, name, settings.modules))
+    options = Options(
+        settings.types,
+        settings.stub_opaque,
+        lambda file: _module_of(file, name, settings.modules),
+        borrow(specification, name, settings),
+    )
     module = resolve(specification, report, options)
     report.check()
     return module, tuple(report.warnings)
@@ -109,6 +116,43 @@ def compile_file(path: str, settings: Settings | None = None) -> Compiled:
         OSError: The file cannot be read.
     """
     return compile_text(read_file(path), path, settings)
+
+
+def borrow(specification: Specification, name: str, settings: Settings) -> tuple[Specification, ...]:
+    """Find the .x files of the C headers that a file includes with ``%#include``, and those of theirs.
+
+    A header that rpcgen made has the types of its .x file; where that lies beside the file that needs it, or in a
+    folder of -I, there is no need to ask for it. What is not there, or not right, is left out: if anything is missing
+    then, that is reported where it is missing.
+    """
+    found: list[Specification] = []
+    seen = {os.path.abspath(name)}  # noqa: PTH100
+    waiting = list(specification.headers)
+    while waiting and len(found) < MAX_BORROWED:
+        header, origin = waiting.pop(0)
+        path = _beside(header, origin, settings.include)
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        report = Diagnostics()
+        source = preprocess(
+            read_file(path), os.path.relpath(path), report,
+            include=settings.include, defines=settings.defines, target=settings.target,
+        )  # fmt: skip
+        borrowed = parse(source, report)
+        found.append(borrowed)
+        waiting.extend(borrowed.headers)
+    return tuple(found)
+
+
+def _beside(header: str, origin: str, include: Sequence[str]) -> str | None:
+    wanted = PurePosixPath(header).with_suffix(".x")
+    for folder in (os.path.dirname(origin), *include):  # noqa: PTH120
+        for candidate in dict.fromkeys((str(wanted), wanted.name)):
+            path = os.path.abspath(os.path.join(folder, candidate))  # noqa: PTH100, PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                return path
+    return None
 
 
 def _module_of(file: str, main: str, modules: Mapping[str, str]) -> str:

@@ -69,6 +69,7 @@ class Cursor:
         if self.sees(text):
             return self.take()
         self.fail(f"expected {text!r} {where}", hint)
+        return None
 
     def expect_name(self, what: str) -> Token:
         """Take an identifier; words of the language count, since many files use them as names.
@@ -79,6 +80,21 @@ class Cursor:
         if self.next.kind == "name":
             return self.take()
         self.fail(f"expected {what}")
+        return None
+
+    def take_qualified(self) -> Token:
+        """Take a name that may have namespaces before it, as in xdrpp and goxdr files; give the last part.
+
+        Only ``::`` between two names counts: in ``case A: B b;`` the colon ends a label.
+        """
+        token = self.next
+        while True:
+            if self.next.kind == "name":
+                token = self.take()
+            if not (self.sees(":") and self.peek().text == ":" and self.peek(2).kind == "name"):
+                return token
+            self.take()
+            self.take()
 
     def fail(self, message: str, hint: str = "", token: Token | None = None) -> NoReturn:
         """Report a fault at a token, or at the next one with what was found there.
@@ -143,7 +159,9 @@ def split_comments(first: Token) -> tuple[list[Comment], list[Comment]]:
     line = first.place.line
     about: list[Comment] = []
     alone = list(first.before)
-    while alone and not alone[-1].passthrough and alone[-1].last_line >= line - 1 and alone[-1].file == first.place.file:
+    while (
+        alone and not alone[-1].passthrough and alone[-1].last_line >= line - 1 and alone[-1].file == first.place.file
+    ):
         line = alone[-1].first_line
         about.insert(0, alone.pop())
     return alone, about

@@ -68,7 +68,13 @@ class ProgramEmitter:
         for kind, returns in (("Client", "Deferred[{}]"), ("SyncClient", "{}")):
             name = self._class(program, version, kind)
             how = "Calls" if kind == "Client" else "Calls, and waits for the answers of,"
-            out += ["", "", f"class {name}(_rpc.ClientStub):", f'    """{how} version {version.number} ({version.name}) of program {program.name}."""', ""]
+            out += [
+                "",
+                "",
+                f"class {name}(_rpc.ClientStub):",
+                f'    """{how} version {version.number} ({version.name}) of program {program.name}."""',
+                "",
+            ]
             out += indented(_constants(program, version))
             out += [f"    procedures: ClassVar[tuple[_rpc.Procedure, ...]] = {server}.procedures"]
             for index, (procedure, method) in enumerate(zip(procedures, methods, strict=True)):

@@ -16,8 +16,30 @@ if TYPE_CHECKING:
 
 __all__ = ["PREDEFINED_CONSTANTS", "Constants"]
 
-PREDEFINED_CONSTANTS: Final[Mapping[str, int]] = {"TRUE": 1, "FALSE": 0, "true": 1, "false": 0}
-"""RFC 4506, section 4.4: bool is an enum with these; C++ spells them small."""
+PREDEFINED_CONSTANTS: Final[Mapping[str, int]] = {
+    # RFC 4506, section 4.4: bool is an enum with these; C++ spells them small.
+    "TRUE": 1,
+    "FALSE": 0,
+    "true": 1,
+    "false": 0,
+    # <rpc/auth.h>, which every C file of rpcgen includes; RFC 5531, section 14.
+    "AUTH_NONE": 0,
+    "AUTH_NULL": 0,
+    "AUTH_SYS": 1,
+    "AUTH_UNIX": 1,
+    "AUTH_SHORT": 2,
+    "AUTH_DH": 3,
+    "AUTH_DES": 3,
+    "RPCSEC_GSS": 6,
+    "MAX_AUTH_BYTES": 400,
+    "MAXNETNAMELEN": 255,
+    "MAX_MACHINE_NAME": 255,
+    "NGRPS": 16,
+    # <rpc/xdr.h> and <rpc/des_crypt.h>
+    "MAX_NETOBJ_SZ": 1024,
+    "DES_MAXDATA": 8192,
+}
+"""Names that stand for a number in every .x file, unless it defines them itself."""
 
 _Source = nodes.Const | nodes.Program | nodes.Version | nodes.Procedure | tuple[nodes.EnumBody, int]
 _MAX_CHAIN: Final = 200
@@ -35,7 +57,25 @@ class Constants:
         self._unknown: set[str] = set()
         self._passthrough = passthrough
         self._duplicates: dict[int, nodes.Const] = {}
-        self._later_enums: list[tuple[nodes.EnumBody, int, str]] = []
+        self.borrowed: dict[str, nodes.Definition] = {}
+        """Constants of other files, each with the definition that has it."""
+        self.wanted: list[nodes.Definition] = []
+        """Definitions of other files whose constants the output names."""
+
+    def lend(self, definition: nodes.Definition) -> None:
+        """Take in the constants of another file's definition, where this file has none of the name."""
+        match definition:
+            case nodes.Const(name=name) if name not in self._sources:
+                self._sources[name] = definition
+                self.borrowed[name] = definition
+            case (
+                nodes.TypeDefinition(body=nodes.EnumBody() as body)
+                | nodes.Typedef(declaration=nodes.Declaration(type=nodes.EnumBody() as body))
+            ):
+                for index, enumerator in enumerate(body.enumerators):
+                    if enumerator.name not in self._sources:
+                        self._sources[enumerator.name] = (body, index)
+                        self.borrowed[enumerator.name] = definition
 
     # ---- what there is ------------------------------------------------------------------
 
@@ -49,10 +89,7 @@ class Constants:
     def add_enum(self, body: nodes.EnumBody) -> None:
         """Take in the names of an enum: they are C's, so they belong to the whole file."""
         for index, enumerator in enumerate(body.enumerators):
-            if enumerator.name in self._sources:
-                self._later_enums.append((body, index, enumerator.name))
-            else:
-                self._sources[enumerator.name] = (body, index)
+            self._sources.setdefault(enumerator.name, (body, index))
 
     def add_program(self, program: nodes.Program) -> None:
         """Take in the names of a program: rpcgen makes constants of all of them."""
@@ -63,7 +100,9 @@ class Constants:
                 self._sources.setdefault(procedure.name, procedure)
 
     def has(self, name: str) -> bool:
-        """Tell whether the file defines it as a constant or enumerator, so that the output has it by name."""
+        """Tell whether it is a constant or enumerator that the output will have by name."""
+        if name in self.borrowed:
+            self.wanted.append(self.borrowed[name])
         return isinstance(self._sources.get(name), (nodes.Const, tuple))
 
     def definition(self, const: nodes.Const) -> ConstantDefinition | None:
@@ -74,7 +113,9 @@ class Constants:
             if again is not None and again != value:
                 first = self._place(const.name)
                 self._report.error(
-                    const.place, f"{const.name!r} is defined twice, with other values", f"first at {first.file}:{first.line}"
+                    const.place,
+                    f"{const.name!r} is defined twice, with other values",
+                    f"first at {first.file}:{first.line}",
                 )
             return None
         if value is None:
@@ -83,20 +124,16 @@ class Constants:
         alias = const.value.name if isinstance(const.value, nodes.Name) and self.has(const.value.name) else ""
         return ConstantDefinition(const.name, value, spelling, alias, const.place, const.notes)
 
-    def number(self, name: str, place: Place) -> int | None:
-        """Give the value of an enumerator."""
-        source = self._sources.get(name)
-        for body, index, later in self._later_enums:
-            if later == name and body.enumerators[index].place == place:
-                value = self._enumerator(body, index)
-                if value != self._of(name, place):
-                    first = self._place(name)
-                    self._report.error(
-                        place, f"{name!r} is defined twice, with other values", f"first at {first.file}:{first.line}"
-                    )
-                return value
-        value = self._of(name, place) if source is not None else None
-        return value if isinstance(value, int) else None
+    def enumerator(self, body: nodes.EnumBody, index: int) -> int | None:
+        """Give the value of an enumerator.
+
+        C would not have two of a name in one file, but C++ has, and so have files that are written for it.
+        """
+        name = body.enumerators[index].name
+        if self._sources.get(name) == (body, index):
+            value = self._of(name, body.enumerators[index].place)
+            return value if isinstance(value, int) else None
+        return self._enumerator(body, index)
 
     def evaluate(self, expression: nodes.Expression, what: str) -> int | None:
         """Calculate an expression; None, and a report, if that is not possible."""
@@ -125,9 +162,8 @@ class Constants:
         source = self._sources[name]
         self._busy.append(name)
         try:
-            value: int | str | None
             if isinstance(source, tuple):
-                value = self._enumerator(*source)
+                value: int | str | None = self._enumerator(*source)
             elif isinstance(source, nodes.Const):
                 value = self._evaluate(source.value, f"the value of {name!r}")
             else:

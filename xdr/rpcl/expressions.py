@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xdr.rpcl.nodes import Binary, Expression, Name, Number, Text, Unary
-from xdr.rpcl.tokens import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xdr.rpcl.cursor import Cursor
+    from xdr.rpcl.tokens import Token
 
 __all__ = ["MAX_DEPTH", "MAX_SHIFT", "apply_binary", "apply_unary", "parse_expression", "parse_number"]
 
@@ -78,21 +78,20 @@ def _operand(cursor: Cursor, what: str, depth: int) -> Expression:
             cursor.take()
             return Text(_string(token.text), token.place)
         case "name":
-            cursor.take()
-            # xdrpp and goxdr files qualify names with their namespace.
-            while cursor.sees(":") and cursor.peek().text == ":" and cursor.peek(2).kind == "name":
-                cursor.take()
-                cursor.take()
-                token = cursor.take()
+            token = cursor.take_qualified()
+            return Name(token.text, token.place)
+        case ":" if cursor.peek().text == ":" and cursor.peek(2).kind == "name":
+            token = cursor.take_qualified()
             return Name(token.text, token.place)
         case "float":
             cursor.fail("constants are integers", token=token)
     cursor.fail(f"expected a number or the name of a constant as {what}")
+    return None
 
 
 def parse_number(cursor: Cursor, token: Token) -> Number:
     """Read a decimal, octal or hexadecimal constant (RFC 4506, section 6.2), with C's suffixes left aside."""
-    digits = token.text.rstrip("uUlL")
+    digits = token.text.rstrip("uUlL").replace("'", "")
     if len(digits) > _MAX_DIGITS:
         cursor.fail("this number is too long", token=token)
     if digits[:2] in ("0x", "0X"):

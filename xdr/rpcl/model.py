@@ -6,10 +6,12 @@ Emitters read this and nothing else. Names are still those of the file; anonymou
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from xdr.rpcl.errors import Place
 from xdr.rpcl.nodes import Notes
+
+if TYPE_CHECKING:
+    from xdr.rpcl.errors import Place
 
 __all__ = [
     "Alias",

@@ -6,9 +6,10 @@ Nodes know nothing of Python: names are those of the file, and nothing is looked
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from xdr.rpcl.errors import Place
+if TYPE_CHECKING:
+    from xdr.rpcl.errors import Place
 
 __all__ = [
     "Binary",
@@ -274,3 +275,5 @@ class Specification:
     """Remarks after the last definition."""
     passthrough_constants: dict[str, int]
     """Numbers that ``%#define`` lines give: C code of the file knows them, so its bounds may use them."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Names of ``%#include`` lines, each with the file that has the line; the .x file of a header may be at hand."""

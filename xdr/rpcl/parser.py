@@ -8,10 +8,10 @@ goes on behind it.
 
 from __future__ import annotations
 
-from typing import Final
+import os
+from typing import TYPE_CHECKING, Final
 
 from xdr.rpcl.cursor import Cursor, ParseError, notes_of, remarks_of, split_comments
-from xdr.rpcl.errors import Diagnostics, Place
 from xdr.rpcl.expressions import parse_expression
 from xdr.rpcl.nodes import (
     Builtin,
@@ -29,14 +29,17 @@ from xdr.rpcl.nodes import (
     Specification,
     StructBody,
     Suffix,
-    TypeDefinition,
     Typedef,
+    TypeDefinition,
     TypeSpecifier,
     UnionBody,
     Version,
 )
-from xdr.rpcl.preprocess import Preprocessed
+from xdr.rpcl.preprocess import Passed, Preprocessed
 from xdr.rpcl.tokens import Token, comment_text
+
+if TYPE_CHECKING:
+    from xdr.rpcl.errors import Diagnostics, Place
 
 __all__ = ["MAX_NESTING", "parse"]
 
@@ -66,6 +69,7 @@ class _Parser(Cursor):
     def __init__(self, source: Preprocessed, report: Diagnostics) -> None:
         super().__init__(source.tokens, report)
         self._constants = source.passthrough_constants
+        self._imports = list(source.passthrough_includes)
         self._nesting = 0
 
     # ---- files ----------------------------------------------------------------
@@ -79,7 +83,9 @@ class _Parser(Cursor):
             except ParseError:
                 self.skip_definition()
             skip = 0
-        return Specification(tuple(definitions), header, remarks_of(self.next.before[skip:]), self._constants)
+        return Specification(
+            tuple(definitions), header, remarks_of(self.next.before[skip:]), self._constants, tuple(self._imports)
+        )
 
     def _header(self) -> tuple[str, int]:
         """Give the comment that opens the file and describes it, and how many comments that takes."""
@@ -110,6 +116,13 @@ class _Parser(Cursor):
                 into.append(self._program(first, skip))
             case "namespace":
                 self._namespace(into, skip)
+            case "package" | "import" if self.peek().kind == "string" and self.peek(2).text == ";":
+                # bb-go-xdr: package "example.org/go/path"; import "other.x";
+                self.take()
+                path = self.take()
+                self.take()
+                if first.text == "import":
+                    self._imports.append(Passed(path.text[1:-1], os.path.abspath(path.place.file)))  # noqa: PTH100
             case "pragma":
                 # Linux's xdrgen: pragma header NAME; and others, which are about its C output.
                 while not self.at_end and not self.accept(";"):
@@ -191,19 +204,16 @@ class _Parser(Cursor):
     def _type_specifier(self, *, named: bool = False) -> TypeSpecifier:
         """Parse a type; with `named` a body must have a name."""
         token = self.next
-        if token.kind != "name":
+        if token.kind != "name" and not (self.sees(":") and self.peek().text == ":" and self.peek(2).kind == "name"):
             self.fail("expected a type")
         if token.text in _INTEGER_WORDS:
             return self._integer()
         if token.text in ("struct", "union", "enum"):
             return self._tagged(named=named)
-        self.take()
         if token.text in _SIMPLE:
+            self.take()
             return Builtin(_SIMPLE[token.text], token.text, token.place)
-        while self.sees(":") and self.peek().text == ":" and self.peek(2).kind == "name":
-            self.take()
-            self.take()
-            token = self.take()
+        token = self.take_qualified()
         return Named(token.text, "", token.place)
 
     def _integer(self) -> Builtin:
@@ -212,8 +222,11 @@ class _Parser(Cursor):
         words: list[str] = []
         while self.next.kind == "name" and self.next.text in _INTEGER_WORDS:
             # "unsigned hyper;" in an argument list is a type; "int long;" is a field of that name.
-            if words and self.peek().text in (";", "[", "<", "=", ",", ")") and self.next.text not in words[:1] and (
-                self._complete(words) and not self._extends(words, self.next.text)
+            if (
+                words
+                and self.peek().text in (";", "[", "<", "=", ",", ")")
+                and self.next.text not in words[:1]
+                and (self._complete(words) and not self._extends(words, self.next.text))
             ):
                 break
             words.append(self.take().text)
@@ -394,7 +407,9 @@ class _Parser(Cursor):
         if name is not None:
             self.take()
             place = name.place
-        elif not self.sees(";", ",", ")", "<", "[") and not (isinstance(specifier, Builtin) and specifier.kind == "void"):
+        elif not self.sees(";", ",", ")", "<", "[") and not (
+            isinstance(specifier, Builtin) and specifier.kind == "void"
+        ):
             self.fail(f"expected the name of {what} after its type")
         suffixes = self._suffixes(name.text if name is not None else what)
         if isinstance(specifier, Builtin):
@@ -430,7 +445,9 @@ class _Parser(Cursor):
             self.report.error(type_.place, "void has no size")
         elif type_.kind == "string" and suffixes and suffixes[-1].fixed:
             shown = name.text if name is not None else "NAME"
-            self.report.error(suffixes[-1].place, "a string has no fixed size", f"write string {shown}<MAX>, or opaque {shown}[SIZE]")
+            self.report.error(
+                suffixes[-1].place, "a string has no fixed size", f"write string {shown}<MAX>, or opaque {shown}[SIZE]"
+            )
 
     # ---- programs ------------------------------------------------------------------------
 

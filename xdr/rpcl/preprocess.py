@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from pcpp.preprocessor import Action, OutputDirective, Preprocessor
 
@@ -23,16 +23,34 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_INCLUDE_DEPTH", "TARGETS", "Preprocessed", "preprocess"]
 
-TARGETS: Final = {"hdr": "RPC_HDR", "xdr": "RPC_XDR", "svc": "RPC_SVC", "clnt": "RPC_CLNT", "tbl": "RPC_TBL", "none": ""}
+TARGETS: Final = {
+    "hdr": "RPC_HDR",
+    "xdr": "RPC_XDR",
+    "svc": "RPC_SVC",
+    "clnt": "RPC_CLNT",
+    "tbl": "RPC_TBL",
+    "none": "",
+}
 """Which of rpcgen's macros is defined: rpcgen runs the preprocessor once for each file it writes, with another macro."""
 
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
 _MARK: Final = "\x01"
-_PASSTHROUGH_DEFINE = re.compile(r"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*(-?(?:0[xX][0-9a-fA-F]+|\d+))[uUlL]*\s*\)?\s*(?:/\*.*)?$")
+_PASSTHROUGH_DEFINE = re.compile(
+    r"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*(-?(?:0[xX][\da-fA-F]+|\d+))[uUlL]*\s*\)?\s*(?:/\*.*)?$"
+)
+_PASSTHROUGH_INCLUDE = re.compile(r"#\s*include\s*[<\"]([^<>\"]+)[>\"]")
 _SCAN = re.compile(r"/\*|//|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\n")
+_DIGITS_APART = re.compile(r"'[0-9A-Fa-f]+'\Z")
 _INTEGER_SUFFIX = re.compile(r"[uUlL]+\Z")
+
+
+class Passed(NamedTuple):
+    """A header that the C output of rpcgen includes, and the file that says so."""
+
+    header: str
+    file: str
 
 
 @dataclass(slots=True)
@@ -43,6 +61,8 @@ class Preprocessed:
     """Ends with one token of kind "end"."""
     passthrough_constants: dict[str, int] = field(default_factory=dict)
     """Numbers that ``%#define`` lines give to names."""
+    passthrough_includes: list[Passed] = field(default_factory=list)
+    """Headers that ``%#include`` lines name."""
 
 
 class _Source:
@@ -144,15 +164,16 @@ def _blank_comments(line: str) -> str:
 class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
     """pcpp with our files, our messages, and no date or time in what it gives."""
 
-    def __init__(self, report: Diagnostics, include: Sequence[str], search: Sequence[str]) -> None:
+    def __init__(self, report: Diagnostics, include: Sequence[str]) -> None:
         super().__init__()
         self.report = report
         self.sources: dict[str, _Source] = {}
-        self.rewrite_paths = []
+        self.headers: list[Passed] = []
+        self.rewrite_paths: list[Any] = []
         self.line_directive = None
         for name in ("__DATE__", "__TIME__", "__PCPP__"):
             self.undef(name)
-        for folder in (*include, *search):
+        for folder in include:
             self.add_path(os.path.abspath(folder))  # noqa: PTH100 - symbolic links stay as the user wrote them
         self.rewrite_paths = []
 
@@ -187,11 +208,15 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
         elif is_system_include:
             # A C header: nothing in it is RPC language. What the file needs of it is reported where it is missing.
             self.report.warn(place, f"<{includepath}> was not found and is left out")
+        elif includepath.endswith(".h"):
+            # rpcgen would read C there and fail; but if the .x file of the header is at hand it has what is wanted.
+            self.headers.append(Passed(includepath, self.lastdirective.source))
+            self.report.warn(place, f"{includepath!r} was not found and is left out")
         else:
             self.report.error(place, f"cannot find {includepath!r} to include", "say where it is with -I DIRECTORY")
         raise OutputDirective(Action.IgnoreAndRemove)
 
-    def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> bool:  # noqa: ANN401, ARG002, FBT001
+    def on_directive_handle(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> bool:  # noqa: ARG002, FBT001
         self.lastdirective = directive
         if not toks and directive.value in ("if", "ifdef", "ifndef", "elif", "define", "undef", "include"):
             self.on_error(directive.source, directive.lineno, f"#{directive.value} with nothing behind it")
@@ -202,18 +227,18 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
             raise OutputDirective(Action.IgnoreAndRemove)
         return True
 
-    def on_directive_unknown(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> bool:  # noqa: ANN401, ARG002, FBT001
+    def on_directive_unknown(self, directive: Any, toks: Any, ifpassthru: bool, precedingtoks: Any) -> bool:  # noqa: ARG002, FBT001
         if directive.value == "error":
             said = "".join(token.value for token in toks).strip()
             self.report.error(self.place(directive.source, directive.lineno), f"#error {said}")
         # #ident, #pragma and line markers say nothing to us.
         return True
 
-    def on_comment(self, tok: Any) -> bool:  # noqa: ANN401, ARG002
+    def on_comment(self, tok: Any) -> bool:  # noqa: ARG002
         return True
 
 
-def _located(reader: _Reader, text: str, like: Any) -> list[Any]:  # noqa: ANN401
+def _located(reader: _Reader, text: str, like: Any) -> list[Any]:
     tokens: list[Any] = reader.tokenize(text)
     for token in tokens:
         token.source, token.lineno = like.source, like.lineno
@@ -239,7 +264,7 @@ def preprocess(
         defines: Macros, each with its replacement.
         target: A key of `TARGETS`. With "hdr" a file shows what rpcgen would write into its header: all types.
     """
-    reader = _Reader(report, include, ())
+    reader = _Reader(report, include)
     path = os.path.abspath(name)  # noqa: PTH100
     masked = reader.add(path, name, text)
     if TARGETS[target]:
@@ -249,9 +274,9 @@ def preprocess(
     # Names start with a path, so that pcpp finds what stands beside the file.
     reader.parse(masked, path)
     tokens: list[Token] = []
-    constants: dict[str, int] = {}
+    result = Preprocessed(tokens)
     try:
-        tokens.extend(_tokens(reader, constants, path))
+        tokens.extend(_tokens(reader, result, path))
     except RecursionError:
         report.error(reader.place(path, 1), "preprocessor: macros or conditions nest too deeply")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
@@ -259,15 +284,22 @@ def preprocess(
         at = reader.lastdirective
         place = reader.place(at.source, at.lineno) if at is not None else reader.place(path, 1)
         report.error(place, f"preprocessor: cannot make sense of this ({type(error).__name__}: {error})")
+    result.passthrough_includes.extend(reader.headers)
     if not tokens or tokens[-1].kind != "end":
         tokens.append(Token("end", END, reader.place(path, len(reader.sources[path].lines))))
-    return Preprocessed(tokens, constants)
+    return result
 
 
-_KINDS: Final = {"CPP_ID": "name", "CPP_INTEGER": "number", "CPP_FLOAT": "float", "CPP_STRING": "string", "CPP_CHAR": "char"}
+_KINDS: Final = {
+    "CPP_ID": "name",
+    "CPP_INTEGER": "number",
+    "CPP_FLOAT": "float",
+    "CPP_STRING": "string",
+    "CPP_CHAR": "char",
+}
 
 
-def _tokens(reader: _Reader, constants: dict[str, int], main: str) -> Iterator[Token]:
+def _tokens(reader: _Reader, result: Preprocessed, main: str) -> Iterator[Token]:
     pending: list[Comment] = []
     last: Token | None = None
     last_line = ("", 0)
@@ -278,17 +310,16 @@ def _tokens(reader: _Reader, constants: dict[str, int], main: str) -> Iterator[T
         # Words of a macro from the command line have no file of their own.
         source = reader.sources.get(raw.source or main) or reader.sources[main]
         if kind in ("CPP_COMMENT1", "CPP_COMMENT2"):
-            comment = _comment(raw, source, constants)
+            comment = _comment(raw, source, result)
             if last is not None and (source.shown, raw.lineno) == last_line and not comment.passthrough:
                 last.after.append(comment)
             else:
                 pending.append(comment)
             continue
         place = source.find(raw.lineno, raw.lexpos, raw.value)
-        if last is not None and kind == "CPP_ID" and last.kind == "number" and _INTEGER_SUFFIX.match(raw.value):
-            # pcpp takes one U and one L into the number; the second L of 1ULL comes as a word.
-            if last.place.line == place.line and last.place.column + len(last.text) == place.column:
-                continue
+        if last is not None and last.kind == "number" and _continues(last, raw.value, place):
+            last.text += raw.value
+            continue
         if last is not None:
             yield last
         last = Token(_KINDS.get(kind, raw.value), raw.value, place, pending)
@@ -301,15 +332,27 @@ def _tokens(reader: _Reader, constants: dict[str, int], main: str) -> Iterator[T
     yield Token("end", END, source.place(final, len(source.lines[final - 1]) + 1, 1), pending)
 
 
-def _comment(raw: Any, source: _Source, constants: dict[str, int]) -> Comment:  # noqa: ANN401
+def _continues(number: Token, text: str, place: Place) -> bool:
+    """Tell whether a word belongs to the number right before it, which pcpp has cut.
+
+    That is the second L of 1ULL, and what C++ lets stand between digits: 1'000'000.
+    """
+    if number.place.line != place.line or number.place.column + len(number.text) != place.column:
+        return False
+    return bool(_INTEGER_SUFFIX.match(text) or _DIGITS_APART.match(text) or number.text[-1:] == "'")
+
+
+def _comment(raw: Any, source: _Source, result: Preprocessed) -> Comment:
     value: str = raw.value
     height = value.count("\n")
     if value.startswith("/*" + _MARK):
         lines = source.passthrough[int(value[3:-2])]
         for line in lines:
-            found = _PASSTHROUGH_DEFINE.match(line.lstrip("%").strip())
-            if found:
-                constants.setdefault(found[1], _c_integer(found[2]))
+            code = line.lstrip("%").strip()
+            if (found := _PASSTHROUGH_DEFINE.match(code)) is not None:
+                result.passthrough_constants.setdefault(found[1], _c_integer(found[2]))
+            elif (found := _PASSTHROUGH_INCLUDE.match(code)) is not None:
+                result.passthrough_includes.append(Passed(found[1], source.path))
         return Comment("\n".join(lines), source.shown, raw.lineno, raw.lineno + len(lines) - 1, passthrough=True)
     return Comment(value, source.shown, raw.lineno, raw.lineno + height)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from xdr.rpcl import nodes
 from xdr.rpcl.evaluate import Constants
+from xdr.rpcl.finite import check_finite
 from xdr.rpcl.model import (
     Alias,
     Arm,
@@ -59,13 +60,16 @@ MAX_NETOBJ: Final = 1024
 PREDEFINED: Final[Mapping[str, Type]] = {
     **dict.fromkeys(("int8_t", "int16_t", "int32_t", "int8", "int16", "int32", "enum_t", "quad_long"), _INT),
     **dict.fromkeys(("u_char", "u_short", "u_int", "u_long", "uchar", "ushort", "uint", "ulong", "uchar_t"), _UINT),
-    **dict.fromkeys(("uint8_t", "uint16_t", "uint32_t", "u_int8_t", "u_int16_t", "u_int32_t", "uint8", "uint16"), _UINT),
+    **dict.fromkeys(
+        ("uint8_t", "uint16_t", "uint32_t", "u_int8_t", "u_int16_t", "u_int32_t", "uint8", "uint16"), _UINT
+    ),
     **dict.fromkeys(("uint32", "ushort_t", "uint_t", "ulong_t", "rpcprog_t", "rpcvers_t", "rpcproc_t"), _UINT),
     **dict.fromkeys(("rpcprot_t", "rpcport_t"), _UINT),
     **dict.fromkeys(("int64_t", "int64", "quad_t", "longlong_t", "long_long", "longlong"), _HYPER),
     **dict.fromkeys(("uint64_t", "u_int64_t", "uint64", "u_quad_t", "u_longlong_t", "u_hyper", "u_long_long"), _UHYPER),
     **dict.fromkeys(("bool_t", "boolean", "boolean_t"), Scalar("bool")),
     "netobj": OpaqueType(Size(MAX_NETOBJ), fixed=False),
+    "des_block": OpaqueType(Size(8), fixed=True),
 }
 """Types that C's headers give to every .x file; a file that defines one itself has its own."""
 
@@ -80,6 +84,8 @@ class Options:
     """Take a type that nothing defines as opaque data of any length."""
     module_of: Callable[[str], str] = lambda _file: ""
     """The Python module that has the definitions of an included file, or empty if this module shall have them."""
+    borrowed: tuple[nodes.Specification, ...] = ()
+    """Files whose definitions are taken in as far as this file needs them."""
 
 
 def resolve(specification: nodes.Specification, report: Diagnostics, options: Options | None = None) -> Module:
@@ -97,16 +103,53 @@ class _Resolver:
         self._constants = Constants(report, specification.passthrough_constants)
         self._named: set[str] = set()
         self._missing: set[str] = set()
-        self._places: dict[str, Place] = {}
+        self._stubs: set[str] = set()
+        self._foreign: set[int] = set()
+        self._lent: dict[str, nodes.Definition] = {}
+        self._wanted: list[str] = []
+        self._open: list[tuple[UnionType, nodes.UnionBody]] = []
 
     def module(self) -> Module:
         for definition in self._specification.definitions:
             self._collect(definition)
+        for borrowed in self._options.borrowed:
+            for definition in borrowed.definitions:
+                self._lend(definition)
         for definition in self._specification.definitions:
             self._definition(definition)
-        self._check_aliases()
-        self._check_finite()
-        return Module(self._entries, self._specification.header, self._specification.closing)
+        self._settle()
+        check_finite(self._types, self._report)
+        local = [entry for entry in self._entries if id(entry) not in self._foreign]
+        foreign = [entry for entry in self._entries if id(entry) in self._foreign]
+        return Module([*foreign, *local], self._specification.header, self._specification.closing)
+
+    # ---- definitions of other files ------------------------------------------------------
+
+    def _lend(self, definition: nodes.Definition) -> None:
+        """Know a definition of a file whose C header this file includes; it is taken in if something needs it."""
+        self._constants.lend(definition)
+        match definition:
+            case nodes.Typedef(declaration=declaration) if not _is_own_name(declaration):
+                self._lent.setdefault(declaration.name, definition)
+                if isinstance(declaration.type, (nodes.EnumBody, nodes.StructBody, nodes.UnionBody)):
+                    self._lent.setdefault(declaration.type.name, definition)
+            case nodes.TypeDefinition(body=body):
+                self._lent.setdefault(body.name, definition)
+
+    def _settle(self) -> None:
+        """Finish unions, and take in what others define, until nothing is missing that can be had."""
+        taken: set[int] = set()
+        first_foreign = len(self._entries)
+        while self._open or self._wanted or self._constants.wanted:
+            while self._wanted or self._constants.wanted:
+                definition = self._lent[self._wanted.pop()] if self._wanted else self._constants.wanted.pop()
+                if id(definition) not in taken:
+                    taken.add(id(definition))
+                    self._definition(definition)
+            opened, self._open = self._open, []
+            for union, body in opened:
+                self._finish_union(union, body)
+        self._foreign = {id(entry) for entry in self._entries[first_foreign:]}
 
     # ---- first pass: what names there are ---------------------------------------------
 
@@ -117,17 +160,13 @@ class _Resolver:
             case nodes.Typedef(declaration=declaration):
                 # typedef struct foo foo; says what the language takes for granted.
                 if not _is_own_name(declaration):
-                    self._collect_name(declaration.name, definition.place)
+                    self._named.add(declaration.name)
                 self._collect_inner(declaration.type, declaration.name)
             case nodes.TypeDefinition(body=body):
-                self._collect_name(body.name, definition.place)
+                self._named.add(body.name)
                 self._collect_body(body)
             case nodes.Program():
                 self._constants.add_program(definition)
-
-    def _collect_name(self, name: str, place: Place) -> None:
-        self._named.add(name)
-        self._places.setdefault(name, place)
 
     def _collect_body(self, body: nodes.EnumBody | nodes.StructBody | nodes.UnionBody) -> None:
         match body:
@@ -144,7 +183,7 @@ class _Resolver:
     def _collect_inner(self, specifier: nodes.TypeSpecifier, name: str) -> None:
         if isinstance(specifier, (nodes.EnumBody, nodes.StructBody, nodes.UnionBody)):
             if specifier.name and specifier.name != name:
-                self._collect_name(specifier.name, specifier.place)
+                self._named.add(specifier.name)
             self._collect_body(specifier)
 
     # ---- second pass: definitions ---------------------------------------------------------
@@ -159,6 +198,7 @@ class _Resolver:
                     entry.place, f"{entry.name!r} is defined twice", f"first at {first.file}:{first.line}"
                 )
             return
+        self._named.add(entry.name)
         self._types[entry.name] = entry
         self._entries.append(entry)
 
@@ -210,10 +250,15 @@ class _Resolver:
 
     def _members(self, body: nodes.EnumBody) -> list[Member]:
         members: list[Member] = []
-        for enumerator in body.enumerators:
-            value = self._constants.number(enumerator.name, enumerator.place)
+        seen: set[str] = set()
+        for index, enumerator in enumerate(body.enumerators):
+            value = self._constants.enumerator(body, index)
             if value is None:
                 continue
+            if enumerator.name in seen:
+                self._report.error(enumerator.place, f"this enum has two enumerators called {enumerator.name!r}")
+                continue
+            seen.add(enumerator.name)
             spelling = enumerator.value.spelling if isinstance(enumerator.value, nodes.Number) else ""
             word = self._word(value, f"the enumerator {enumerator.name!r}", enumerator.place)
             members.append(Member(enumerator.name, word, spelling, enumerator.place, enumerator.notes))
@@ -249,7 +294,6 @@ class _Resolver:
         discriminant = Field(body.discriminant.name, declared, body.discriminant.place, body.discriminant.notes)
         entry = UnionType(name, discriminant, "", "", [], body.place, notes)
         self._add(entry)
-        seen: dict[int, Place] = {}
         default: Place | None = None
         for arm in body.arms:
             place = arm.labels[0].place if arm.labels else arm.declaration.place
@@ -257,10 +301,10 @@ class _Resolver:
                 if default is not None:
                     self._report.error(place, f"union {name} has two defaults")
                 default = place
-            labels = self._labels(arm, name, seen)
-            entry.arms.append(Arm(labels, arm.default, self._arm_field(arm, name), place, arm.notes))
+            entry.arms.append(Arm([], arm.default, self._arm_field(arm, name), place, arm.notes))
         if not body.arms:
             self._report.error(body.place, f"union {name} has no arms")
+        self._open.append((entry, body))
 
     def _arm_field(self, arm: nodes.CaseArm, name: str) -> Field | None:
         declaration = arm.declaration
@@ -272,36 +316,26 @@ class _Resolver:
         type_ = self._type(declaration, f"{name}_{declaration.name}")
         return Field(declaration.name, type_, declaration.place, declaration.notes)
 
-    def _labels(self, arm: nodes.CaseArm, name: str, seen: dict[int, Place]) -> list[tuple[int, str]]:
-        labels: list[tuple[int, str]] = []
-        for label in arm.labels:
-            value = self._constants.evaluate(label, "the label of a case")
-            if value is None:
-                continue
-            if value in seen:
-                first = seen[value]
-                self._report.error(
-                    label.place, f"union {name} has two arms for {_shown(label, value)}", f"the first is on line {first.line}"
-                )
-                continue
-            seen[value] = label.place
-            labels.append((value, label.name if isinstance(label, nodes.Name) else ""))
-        return labels
-
-    def _finish_union(self, union: UnionType) -> None:
-        """Find out what the discriminant is, once all types are known."""
+    def _finish_union(self, union: UnionType, body: nodes.UnionBody) -> None:
+        """Find out what the discriminant is and what the labels say, once all types are known."""
         place = union.discriminant.place
         type_ = self._follow(union.discriminant.type)
         legal: set[int] | None = None
+        members: dict[str, int] = {}
         match type_:
-            case Scalar(kind="int" | "uint" as kind):
-                union.kind = kind
+            case Scalar(kind="int" | "uint"):
+                union.kind = type_.kind
             case Scalar(kind="bool"):
                 union.kind = "bool"
                 legal = {0, 1}
             case Reference(name=name) if isinstance(enum := self._types.get(name), Enumeration):
                 union.kind, union.enumeration = "enum", name
-                legal = {member.value for member in enum.members}
+                members = {member.name: member.value for member in enum.members}
+                legal = set(members.values())
+            case Reference(name=name) if name in self._stubs:
+                # An enum of a C header, no doubt. Its numbers are those of the case labels, which must be known.
+                union.kind = "int"
+                union.discriminant = Field(union.discriminant.name, _INT, place, union.discriminant.notes)
             case Reference(name=name) if isinstance(self._types.get(name), External):
                 self._report.error(
                     place,
@@ -318,19 +352,40 @@ class _Resolver:
                     "int, unsigned int, bool and enums may be one (RFC 4506, section 6.4)",
                 )
                 return
-        for arm in union.arms:
-            arm.labels = [(self._label(union, value, arm.place, legal), name) for value, name in arm.labels]
+        seen: dict[int, Place] = {}
+        for arm, written in zip(union.arms, body.arms, strict=True):
+            for label in written.labels:
+                named = label.name if isinstance(label, nodes.Name) else ""
+                value = members.get(named)
+                if value is None:
+                    value = self._constants.evaluate(label, "the label of a case")
+                if value is None:
+                    continue
+                value = self._label(union, value, label.place)
+                if legal is not None and value not in legal:
+                    owner = "bool" if union.kind == "bool" else f"enum {union.enumeration}"
+                    self._report.warn(
+                        label.place, f"union {union.name} has an arm for {value}, which {owner} does not have: left out"
+                    )
+                    continue
+                if value in seen:
+                    shown = f"{named} ({value})" if named else str(value)
+                    self._report.error(
+                        label.place,
+                        f"union {union.name} has two arms for {shown}",
+                        f"the first is on line {seen[value].line}",
+                    )
+                    continue
+                seen[value] = label.place
+                arm.labels.append((value, named))
+        union.arms = [arm for arm in union.arms if arm.labels or arm.default]
 
-    def _label(self, union: UnionType, value: int, place: Place, legal: set[int] | None) -> int:
-        if union.kind == "uint":
-            if not -_SIGN <= value <= MAX_WORD:
-                self._report.error(place, f"case {value} does not fit the discriminant of union {union.name}")
-            return value & MAX_WORD
-        word = self._word(value, "the label of a case", place)
-        if legal is not None and word not in legal:
-            kind = "bool" if union.kind == "bool" else f"enum {union.enumeration}"
-            self._report.error(place, f"union {union.name} has an arm for {value}, which {kind} does not have")
-        return word
+    def _label(self, union: UnionType, value: int, place: Place) -> int:
+        if union.kind != "uint":
+            return self._word(value, "the label of a case", place)
+        if not -_SIGN <= value <= MAX_WORD:
+            self._report.error(place, f"case {value} does not fit the discriminant of union {union.name}")
+        return value & MAX_WORD
 
     # ---- types ----------------------------------------------------------------------------------
 
@@ -356,9 +411,14 @@ class _Resolver:
             if name not in self._types:
                 self._add(External(name, self._options.types[name], named.place))
             return Reference(name)
+        if name in self._lent:
+            self._named.add(name)
+            self._wanted.append(name)
+            return Reference(name)
         if name in PREDEFINED:
             return PREDEFINED[name]
         if self._options.stub_opaque:
+            self._stubs.add(name)
             notes = nodes.Notes(f"Defined outside {named.place.file}: taken as opaque data.")
             if name not in self._types:
                 self._add(Alias(name, OpaqueType(None, fixed=False), named.place, notes))
@@ -367,8 +427,10 @@ class _Resolver:
             self._missing.add(name)
             what = f"{named.tag} {name}" if named.tag else name
             close = difflib.get_close_matches(name, self._named, n=1, cutoff=0.85)
-            hint = f"did you mean {close[0]!r}?" if close else (
-                f"if a C header has it: --type {name}=MODULE.TYPE, or --stub-opaque to take it as opaque data"
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else (f"if a C header has it: --type {name}=MODULE.TYPE, or --stub-opaque to take it as opaque data")
             )
             self._report.error(named.place, f"the type {what!r} is not defined", hint)
         return Reference(name)
@@ -379,10 +441,7 @@ class _Resolver:
             return self._shape(Scalar(kind), declaration)
         size = self._size(suffixes[0]) if suffixes else None
         base: Type
-        if kind == "opaque":
-            base = OpaqueType(size, fixed=bool(suffixes) and suffixes[0].fixed)
-        else:
-            base = StringType(size)
+        base = OpaqueType(size, fixed=bool(suffixes) and suffixes[0].fixed) if kind == "opaque" else StringType(size)
         return self._wrap(base, declaration.pointers, suffixes[1:])
 
     def _shape(self, base: Type, declaration: nodes.Declaration) -> Type:
@@ -412,7 +471,7 @@ class _Resolver:
         seen: set[str] = set()
         while isinstance(type_, Reference):
             entry = self._types.get(type_.name)
-            if not isinstance(entry, Alias):
+            if not isinstance(entry, Alias) or type_.name in self._stubs:
                 return type_ if entry is not None else None
             if type_.name in seen:
                 return None
@@ -438,9 +497,7 @@ class _Resolver:
                 )
             names.add(version.name)
             numbers.setdefault(value, version.name)
-            versions.append(
-                VersionEntry(version.name, value, self._procedures(version), version.place, version.notes)
-            )
+            versions.append(VersionEntry(version.name, value, self._procedures(version), version.place, version.notes))
         entry = ProgramEntry(program.name, number, spelling, versions, program.place, program.notes)
         entry.module = self._options.module_of(program.place.file)
         self._entries.append(entry)
@@ -480,74 +537,6 @@ class _Resolver:
             return 0
         return value
 
-    # ---- the whole ---------------------------------------------------------------------------------
-
-    def _check_aliases(self) -> None:
-        for entry in self._types.values():
-            if isinstance(entry, UnionType):
-                self._finish_union(entry)
-
-    def _check_finite(self) -> None:
-        """Find types whose every value would contain another of the same type."""
-        done: set[str] = set()
-        for name in self._types:
-            path: list[str] = []
-            self._walk_finite(name, path, done)
-
-    def _walk_finite(self, start: str, path: list[str], done: set[str]) -> None:
-        # A stack of our own: a chain of a thousand typedefs must not meet Python's recursion limit.
-        stack: list[tuple[str, list[str]]] = [(start, self._needs(start))]
-        path.append(start)
-        while stack:
-            name, needs = stack[-1]
-            if not needs or name in done:
-                done.add(name)
-                stack.pop()
-                path.pop()
-                continue
-            following = needs.pop()
-            if following in path:
-                circle = [*path[path.index(following) :], following]
-                self._report.error(
-                    self._types[following].place,
-                    f"{following!r} contains itself and could never end: {' -> '.join(circle)}",
-                    "make one link optional: TYPE *NAME;",
-                )
-                done.update(circle)
-            elif following in self._types and following not in done:
-                stack.append((following, self._needs(following)))
-                path.append(following)
-
-    def _needs(self, name: str) -> list[str]:
-        """Name the types that each value of a type holds at least one of."""
-        entry = self._types.get(name)
-        match entry:
-            case Alias(type=type_):
-                # A typedef of an array of itself ends on the wire, but Python cannot write it down.
-                needed = _inside(type_, through_arrays=True)
-            case Structure(fields=fields):
-                needed = [n for f in fields for n in _inside(f.type, through_arrays=False)]
-            case UnionType(arms=arms) if len(arms) == 1 and arms[0].field is not None:
-                needed = _inside(arms[0].field.type, through_arrays=False)
-            case _:
-                needed = []
-        return needed
-
-
-def _inside(type_: Type, *, through_arrays: bool) -> list[str]:
-    while True:
-        match type_:
-            case Reference(name=name):
-                return [name]
-            case ArrayType(element=element, size=size, fixed=fixed) if through_arrays or (
-                fixed and size is not None and size.value
-            ):
-                type_ = element
-            case OptionalType(element=element) if through_arrays:
-                type_ = element
-            case _:
-                return []
-
 
 def _is_own_name(declaration: nodes.Declaration) -> bool:
     return (
@@ -569,7 +558,3 @@ def _same(left: TypeEntry, right: TypeEntry) -> bool:
             return [(m.name, m.value) for m in left.members] == [(m.name, m.value) for m in right.members]
         case _:
             return False
-
-
-def _shown(label: nodes.Expression, value: int) -> str:
-    return f"{label.name} ({value})" if isinstance(label, nodes.Name) else str(value)

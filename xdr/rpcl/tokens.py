@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from xdr.rpcl.errors import Place
+if TYPE_CHECKING:
+    from xdr.rpcl.errors import Place
 
 __all__ = ["Comment", "Token", "comment_text"]
 
