@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from oncrpc.address import Address
@@ -204,16 +204,22 @@ class Registrar(Service):
         for _ in range(ROUNDS):
             present = await drive(conversations.dump(), line)
             steps = compare(self._wanted, present, version=detection.version, owner=detection.owner)
+            living = await self._living([s.present for s in steps if s.action is Action.PROBE and s.present])
             changed = False
             for step in steps:
-                standing, removed = await self._do(line, step, detection)
+                standing, removed = await self._do(line, step, detection, living)
                 changed = changed or removed
                 self._stands(standing)
             self._show(Phase.KEEPING, detection)
             if not (changed and detection.version == PMAPVERS):
                 return
 
-    async def _do(self, line: Line, step: Step, detection: Detection) -> tuple[Standing, bool]:
+    async def _living(self, others: list[Mapping]) -> set[Mapping]:
+        """Return those of these mappings behind which somebody serves the program."""
+        answers = await gatherResults([ensureDeferred(self._is_served(other)) for other in others], consumeErrors=True)
+        return {other for other, answer in zip(others, answers, strict=True) if answer}
+
+    async def _do(self, line: Line, step: Step, detection: Detection, living: set[Mapping]) -> tuple[Standing, bool]:
         """Do one step; return how the mapping stands, and whether something was removed for it."""
         mapping = step.mapping
         match step.action:
@@ -226,7 +232,7 @@ class Registrar(Service):
                 return await self._set(line, mapping, detection), False
         present = step.present
         assert present is not None
-        if step.action is Action.PROBE and await self._is_served(present):
+        if step.action is Action.PROBE and present in living:
             whose = f" (owner {present.owner})" if present.owner else ""
             why = f"another server of this program is registered at {present.uaddr}{whose} and answers there"
             return Standing(mapping, Status.TAKEN, why), False
