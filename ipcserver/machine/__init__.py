@@ -8,11 +8,11 @@ Use::
     from ipcserver._gen.machine import machine_caller, machine_command
     from ipcserver.machine import Limits, Machine, body, start
 
-    machine = Machine()                            # or Machine.restore(snapshot)
-    machine.apply(command)                         # -> [(ticket, outcome), ...]
-    machine.next_deadline()                        # -> clock_ns at which a TICK is due, or None
-    machine.snapshot()                             # -> bytes
-    machine.read.msgstat(caller, args)             # -> ripc_msgstat_res; a pure read, not journalled
+    machine = Machine()  # or Machine.restore(snapshot)
+    machine.apply(command)  # -> [(ticket, outcome), ...]
+    machine.next_deadline()  # -> clock_ns at which a TICK is due, or None
+    machine.snapshot()  # -> bytes
+    machine.read.msgstat(caller, args)  # -> ripc_msgstat_res; a pure read, not journalled
 
 Commands
     ``machine_command(ticket, clock_ns, time_s, caller, connection, xid, body)``. ``ticket`` ascends; ``clock_ns`` never goes
@@ -38,3 +38,12 @@ Reads
     ``machine.read`` has ``info() msgstat msglist semstat semlist semgetval semgetall shmread shmstat shmlist``, each but
     ``info`` taking ``(caller, args)`` with the procedure's argument and giving its result. They change nothing.
 """
+
+from __future__ import annotations
+
+from ipcserver.machine.commands import body, start
+from ipcserver.machine.errors import SnapshotUnreadable
+from ipcserver.machine.limits import LINUX, SOLARIS_2, Limits
+from ipcserver.machine.machine import Machine
+
+__all__ = ["LINUX", "SOLARIS_2", "Limits", "Machine", "SnapshotUnreadable", "body", "start"]

@@ -1,0 +1,273 @@
+"""The machine: a command in, outcomes out."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from ipcserver._gen import machine as gen
+from ipcserver._gen.ipc import RIPC_EBUSY, RIPC_EINTR, RIPC_OK
+from ipcserver.machine import outcomes, snapshot
+from ipcserver.machine.accounts import Accounts
+from ipcserver.machine.errors import Refused
+from ipcserver.machine.hypers import from_hyper
+from ipcserver.machine.limits import Limits
+from ipcserver.machine.owners import Call, Owners
+from ipcserver.machine.queues import Queues
+from ipcserver.machine.reads import Reads
+from ipcserver.machine.segments import Segments
+from ipcserver.machine.semaphores import Semaphores
+from ipcserver.machine.sessions import SEQUENCE_MASK, Sessions
+from ipcserver.machine.waiting import Waits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipcserver._gen.machine import machine_body, machine_command
+    from ipcserver.machine.outcomes import Outcome, Refusal
+
+__all__ = ["Machine"]
+
+Operation = tuple["Callable[[Call, Any], Outcome | None]", "Refusal", "Callable[[Any], Any]", "Callable[[Any], int]"]
+
+_CONTEXT: Final = attrgetter("ctx")
+_CONTEXT_OF_SET: Final = attrgetter("set.ctx")
+
+
+def _small(_args: object) -> int:
+    return 0
+
+
+class Machine:
+    """All queues, semaphore sets, segments and sessions, as the commands so far have left them.
+
+    Args:
+        limits: Those in force until the first SERVER_STARTED says otherwise. A replay must begin with the same ones:
+            leave the default.
+
+    Attributes:
+        read: The procedures that change nothing.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.accounts = Accounts(limits or Limits())
+        self.waits = Waits(self.accounts)
+        self.owners = Owners()
+        self.queues = Queues(self.accounts, self.waits)
+        self.semaphores = Semaphores(self.accounts, self.waits)
+        self.segments = Segments(self.accounts, self.waits)
+        self.sessions = Sessions(self.accounts, self.waits, self.owners, self.queues, self.semaphores, self.segments)
+        self.read = Reads(self)
+        self._operations = self._table()
+        self._others: dict[type[Any], Callable[[machine_command, Any], None]] = {
+            gen.machine_body_OP_HELLO: self._hello,
+            gen.machine_body_OP_RENEW: self._renew,
+            gen.machine_body_OP_GOODBYE: self._goodbye,
+            gen.machine_body_OP_CANCEL: self._cancel,
+            gen.machine_body_OP_TICK: self._tick,
+            gen.machine_body_OP_CONNECTION_CLOSED: self._connection_closed,
+            gen.machine_body_OP_SERVER_STARTED: self._server_started,
+        }
+
+    def _table(self) -> dict[type[Any], tuple[str, Operation]]:
+        queues, sets, segments = self.queues, self.semaphores, self.segments
+        rows: tuple[tuple[type[Any], Callable[[Call, Any], Outcome | None], Refusal], ...] = (
+            (gen.machine_body_OP_MSGGET, queues.get, outcomes.id_refusal),
+            (gen.machine_body_OP_MSGSND, queues.send, outcomes.status_refusal),
+            (gen.machine_body_OP_MSGRCV, queues.receive, outcomes.msgrcv_refusal),
+            (gen.machine_body_OP_MSGSET, queues.set, outcomes.status_refusal),
+            (gen.machine_body_OP_MSGRMID, queues.remove, outcomes.status_refusal),
+            (gen.machine_body_OP_SEMGET, sets.get, outcomes.id_refusal),
+            (gen.machine_body_OP_SEMOP, sets.operate, outcomes.status_refusal),
+            (gen.machine_body_OP_SEMSET, sets.set, outcomes.status_refusal),
+            (gen.machine_body_OP_SEMRMID, sets.remove, outcomes.status_refusal),
+            (gen.machine_body_OP_SEMSETVAL, sets.set_value, outcomes.status_refusal),
+            (gen.machine_body_OP_SEMSETALL, sets.set_all, outcomes.status_refusal),
+            (gen.machine_body_OP_SHMGET, segments.get, outcomes.id_refusal),
+            (gen.machine_body_OP_SHMAT, segments.attach, outcomes.int_refusal),
+            (gen.machine_body_OP_SHMDT, segments.detach, outcomes.status_refusal),
+            (gen.machine_body_OP_SHMWRITE, segments.write, outcomes.stamp_refusal),
+            (gen.machine_body_OP_SHMCAS, segments.swap, outcomes.word_refusal),
+            (gen.machine_body_OP_SHMADD, segments.add, outcomes.word_refusal),
+            (gen.machine_body_OP_SHMWAIT, segments.wait, outcomes.stamp_refusal),
+            (gen.machine_body_OP_SHMSET, segments.set, outcomes.status_refusal),
+            (gen.machine_body_OP_SHMRMID, segments.remove, outcomes.status_refusal),
+        )
+        # How many bytes a call carries beside its few numbers.
+        data: dict[type[Any], Callable[[Any], int]] = {
+            gen.machine_body_OP_MSGSND: lambda args: len(args.mtext),
+            gen.machine_body_OP_SHMWRITE: lambda args: len(args.data),
+            gen.machine_body_OP_SEMSETALL: lambda args: 4 * len(args.vals),
+            gen.machine_body_OP_SEMOP: lambda args: 12 * len(args.sops),
+        }
+        return {
+            arm: (
+                next(iter(arm.__slots__)),
+                (
+                    operation,
+                    refusal,
+                    _CONTEXT_OF_SET if arm is gen.machine_body_OP_MSGSET else _CONTEXT,
+                    data.get(arm, _small),
+                ),
+            )
+            for arm, operation, refusal in rows
+        }
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.accounts.limits
+
+    @property
+    def boot(self) -> int:
+        """What the last SERVER_STARTED said."""
+        return self.sessions.boot
+
+    @property
+    def clock_ns(self) -> int:
+        """The time of the last command; the next life of the server goes on from it."""
+        return self.accounts.clock_ns
+
+    def apply(self, command: machine_command) -> list[tuple[int, Outcome]]:
+        """Carry out a command.
+
+        What was due by its time comes first: waits end, leases end.
+
+        Args:
+            command: The next one; the order of commands is what all copies of the machine agree on.
+
+        Returns:
+            The outcomes that came about, as (ticket, result): of the command itself unless it waits, and of calls that
+            waited and do no longer.
+        """
+        accounts, waits = self.accounts, self.waits
+        answers = waits.answers = []
+        accounts.clock_ns = max(accounts.clock_ns, command.clock_ns)
+        accounts.time_s = command.time_s
+        waits.expire(accounts.clock_ns)
+        self.sessions.expire(accounts.clock_ns)
+        body = command.body
+        row = self._operations.get(type(body))
+        if row is None:
+            self._others[type(body)](command, body)
+            return answers
+        field, operation = row
+        args = getattr(body, field)
+        outcome = self._call(command, body, args, operation)
+        if outcome is not None:
+            answers.append((command.ticket, outcome))
+        return answers
+
+    def _call(self, command: machine_command, body: machine_body, args: Any, operation: Operation) -> Outcome | None:
+        """Carry out a call of a client, once."""
+        perform, refusal, context, data = operation
+        ctx = context(args)
+        caller, connection = command.caller, command.connection
+        number = ctx.session.hi << 32 | ctx.session.lo
+        if not number:
+            call = Call(caller, ctx.pid, command.ticket, connection, command.xid, self.owners, None, None)
+            try:
+                return perform(call, args)
+            except Refused as refused:
+                return refusal(refused.status)
+        sessions = self.sessions
+        try:
+            session = sessions.find(number)
+            sessions.hear(session, connection)
+            slot = sessions.slot(session, ctx.slot)
+            if ctx.seq != (slot.seq + 1) & SEQUENCE_MASK:
+                return sessions.again(slot, ctx.seq, body, caller.uid, command.ticket, connection)
+        except Refused as refused:
+            return refusal(refused.status)
+        if slot.waiter is not None:
+            return refusal(RIPC_EBUSY)
+        slot.take(ctx.seq, body, caller.uid, data(args))
+        call = Call(caller, ctx.pid, command.ticket, connection, command.xid, self.owners, session, slot)
+        try:
+            outcome = perform(call, args)
+        except Refused as refused:
+            outcome = refusal(refused.status)
+        if outcome is not None:
+            slot.outcome = outcome
+        return outcome
+
+    def _hello(self, command: machine_command, body: gen.machine_body_OP_HELLO) -> None:
+        try:
+            outcome = self.sessions.hello(command.caller, command.connection, body.hello)
+        except Refused as refused:
+            outcome = outcomes.hello_refusal(refused.status)
+        self.waits.answers.append((command.ticket, outcome))
+
+    def _renew(self, command: machine_command, body: gen.machine_body_OP_RENEW) -> None:
+        try:
+            outcome = self.sessions.renew(command.connection, body.renew)
+        except Refused as refused:
+            outcome = refused.status
+        self.waits.answers.append((command.ticket, outcome))
+
+    def _goodbye(self, command: machine_command, body: gen.machine_body_OP_GOODBYE) -> None:
+        try:
+            outcome = self.sessions.goodbye(from_hyper(body.goodbye))
+        except Refused as refused:
+            outcome = refused.status
+        self.waits.answers.append((command.ticket, outcome))
+
+    def _cancel(self, command: machine_command, body: gen.machine_body_OP_CANCEL) -> None:
+        """End a wait; the answer comes after that of the call that waited."""
+        args = body.cancel
+        number = from_hyper(args.session)
+        outcome: Outcome = RIPC_OK
+        try:
+            if number:
+                self.sessions.cancel(number, args.slot, args.seq)
+            else:
+                self._cancel_by_xid(command.connection, args.xid)
+        except Refused as refused:
+            outcome = refused.status
+        self.waits.answers.append((command.ticket, outcome))
+
+    def _cancel_by_xid(self, connection: int, xid: int) -> None:
+        # Over UDP (connection 0) an xid alone does not say whose call it is.
+        owner = self.owners.connections.get(connection)
+        if owner is None:
+            return
+        for arrival in [arrival for arrival, waiter in owner.waits.items() if waiter.call.xid == xid]:
+            waiter = owner.waits[arrival]
+            self.waits.finish(waiter, waiter.refusal(RIPC_EINTR))
+
+    def _tick(self, command: machine_command, body: gen.machine_body_OP_TICK) -> None:
+        """Time has passed: what was due is done already."""
+
+    def _connection_closed(self, command: machine_command, body: gen.machine_body_OP_CONNECTION_CLOSED) -> None:
+        self.sessions.connection_closed(command.connection)
+
+    def _server_started(self, command: machine_command, body: gen.machine_body_OP_SERVER_STARTED) -> None:
+        self.accounts.limits = Limits.from_xdr(body.started.limits)
+        self.sessions.server_started(body.started.boot)
+
+    def next_deadline(self) -> int | None:
+        """Give the clock_ns at which a TICK is due: a wait or a lease ends then. None: nothing ends by itself."""
+        first, second = self.waits.next_deadline(), self.sessions.next_deadline()
+        if first is None or second is None:
+            return second if first is None else first
+        return min(first, second)
+
+    def holds_connection(self, connection: int) -> bool:
+        """Tell whether CONNECTION_CLOSED for it would change anything, as far as commands have been applied."""
+        found = self.owners.connections.get(connection)
+        return found is not None and not found.idle
+
+    def snapshot(self) -> bytes:
+        """Encode everything (machine_snapshot of machine.x); equal machines give equal bytes."""
+        return snapshot.encode(self)
+
+    @classmethod
+    def restore(cls, data: bytes) -> Machine:
+        """Make the machine that a snapshot was taken of.
+
+        Raises:
+            SnapshotUnreadable: The snapshot is damaged, or of another format.
+        """
+        machine = cls()
+        snapshot.decode_into(machine, data)
+        return machine
