@@ -1,0 +1,1 @@
+"""A conformance suite for anybody's ONC RPC server: RFC 5531 as numbered checks."""

@@ -1,0 +1,1 @@
+"""A server that is wrong on request, for testing other people's clients."""
