@@ -46,7 +46,7 @@ def test_every_package_is_marked_as_typed() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 
 
-def test_every_command_is_there() -> None:
+def test_every_command_is_there_and_explains_itself() -> None:
     for line in setup_cfg()["options.entry_points"]["console_scripts"].strip().splitlines():
         module, _, function = line.partition("=")[2].strip().partition(":")
         code = (
