@@ -244,7 +244,7 @@ class Call(ABC):
         """
 
 
-class Program(ABC):  # noqa: B024 - the abstract methods are in the generated classes
+class Program(ABC):
     """One version of one program; subclasses have one method for each procedure.
 
     Names of procedures never collide with the attributes below: the compiler knows them, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,7 +104,7 @@ class Origin(ABC):
         if len(self.memo) >= _MEMO_ENTRIES:
             self.memo.clear()
         self.memo[header] = route
-        self.head = 4 + len(header)  # type: ignore[misc] - the subclass has the slot
+        self.head = 4 + len(header)  # type: ignore[misc]  # subclasses have the slot
 
     @abstractmethod
     def deliver(self, reply: Sequence[bytes]) -> None:
@@ -152,9 +153,8 @@ class Route:
         self.program = program
         self.procedure = procedure
         self.method = entry.method
-        self.decoders = entry.decoders
-        self.one_decoder = entry.decoders[0] if len(entry.decoders) == 1 else None
-        self.encode_to = entry.encode_to
+        self.decoders, self.encode_to = entry.codecs()
+        self.one_decoder = self.decoders[0] if len(self.decoders) == 1 else None
         self.credential = accepted.credential
         self.verifier = accepted.verifier
         self.head = head
@@ -172,7 +172,7 @@ class Route:
 class Entry:
     """A procedure of a program that is served, with its codecs."""
 
-    __slots__ = ("decoders", "does_nothing", "encode_to", "method", "procedure", "program")
+    __slots__ = ("_arguments", "_prepared", "_result", "does_nothing", "method", "procedure", "program")
 
     def __init__(self, program: Program, procedure: Procedure) -> None:
         module = type(program).__module__
@@ -182,18 +182,35 @@ class Entry:
                 break
         self.program = program
         self.procedure = procedure
+        void = procedure.result is None
         method = getattr(program, procedure.method, None)
         if method is None:
             msg = f"{type(program).__name__} declares {procedure.name} but has no method {procedure.method}"
             raise TypeError(msg)
         self.method: Callable[..., Any] = method
-        self.decoders = tuple(xdr.codec(each, module=module).decode_from for each in procedure.arguments)
-        void = procedure.result is None
-        self.encode_to: Callable[[Any, Callable[[bytes], object]], object]
-        self.encode_to = _no_body if void else xdr.codec(procedure.result, module=module).encode_to
+        self._arguments = tuple(xdr.codec(each, module=module) for each in procedure.arguments)
+        self._result = None if void else xdr.codec(procedure.result, module=module)
+        self._prepared: tuple[tuple[Any, ...], Any] | None = None
         self.does_nothing = (
             procedure.number == PROCEDURE_NULL and void and not procedure.arguments and _does_nothing(method)
         )
+
+    def codecs(self) -> tuple[tuple[Any, ...], Any]:
+        """Return the functions that decode each argument, and the one that encodes the result.
+
+        A codec's methods replace themselves when they are first called. That is made to happen
+        here, when the first call comes, so that every later one has the final functions.
+        """
+        if self._prepared is None:
+            for codec in self._arguments:
+                with suppress(Exception):
+                    codec.decode_from(b"")
+            if self._result is not None:
+                with suppress(Exception):
+                    self._result.encode_to(object(), bytes.__len__)
+            decoders = tuple(codec.decode_from for codec in self._arguments)
+            self._prepared = decoders, _no_body if self._result is None else self._result.encode_to
+        return self._prepared
 
 
 def _does_nothing(method: object) -> bool:

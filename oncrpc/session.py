@@ -345,7 +345,7 @@ class StreamSession(Origin, Connection):
                 self.queued = queued
                 if budget != share:
                     self.records += 1
-                    if budget <= 0 or queued > high:
+                    if budget <= 0 or queued > high or len(self.in_hand) >= most:
                         continue
             if self.finished:
                 return False

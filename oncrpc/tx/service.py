@@ -161,7 +161,7 @@ class RPCService(Service):
             listener.stop()
         for datagrams in self._datagrams:
             datagrams.pause()
-            datagrams.hang_up()
+            datagrams.datagrams.hang_up()
         for transport in list(self.connections):
             transport.session.end_of_input()
             transport.turn()
@@ -286,7 +286,7 @@ class RPCService(Service):
         self._stopped_if_done(grace_over=True)
 
     def _stopped_if_done(self, *, grace_over: bool = False) -> None:
-        if self.connections or (not grace_over and any(each.in_hand() for each in self._datagrams)):
+        if self.connections or (not grace_over and any(each.datagrams.in_hand() for each in self._datagrams)):
             if self._stop_deadline is not None and not self.connections:
                 # Datagram calls are in hand: look again soon, nobody tells when they are answered.
                 self._stop_deadline.reset(min(0.1, _STOP_GRACE))
