@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 VENV = .venv
 BIN  = $(VENV)/bin
-PIP  = $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP  = $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 
 # Arguments for `ipcserver serve`: make run ARGS='--port 6600 --journal memory'
 ARGS =
