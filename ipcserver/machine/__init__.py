@@ -1,7 +1,8 @@
 """The IPC machine: System V queues, semaphores, segments and sessions, pure.
 
-A deterministic state machine: no clock, no randomness, no I/O, no Twisted. Equal commands give equal states, to the byte.
-Commands and snapshots are declared in ``ipcserver/spec/machine.x``; bodies and outcomes are the structs of ``ipc.x``.
+A deterministic state machine: no clock, no randomness, no I/O, no Twisted. Equal commands give equal states, to the
+byte. Commands and snapshots are declared in ``ipcserver/spec/machine.x``; bodies and outcomes are the structs of
+``ipc.x``.
 
 Use::
 
@@ -15,28 +16,29 @@ Use::
     machine.read.msgstat(caller, args)  # -> ripc_msgstat_res; a pure read, not journalled
 
 Commands
-    ``machine_command(ticket, clock_ns, time_s, caller, connection, xid, body)``. ``ticket`` ascends; ``clock_ns`` never goes
-    back (it goes on from its last value over restarts); ``connection`` is 0 for datagrams. ``body(OP_MSGSND, args)`` makes
-    the union arm of a procedure's argument; operation numbers are ipc.x procedure numbers, so ``body(10, args)`` is a
-    MSGGET. ``body(OP_TICK)`` and ``body(OP_CONNECTION_CLOSED)`` take no argument; ``start(boot, limits)`` makes the
-    SERVER_STARTED body, which must be the first command of each life of the server: it brings the limits in force (they are
-    journalled, so that a replay under another configuration comes to the same state), ends all connections of the former
-    life and gives every session its full lease again.
+    ``machine_command(ticket, clock_ns, time_s, caller, connection, xid, body)``. ``ticket`` ascends; ``clock_ns`` never
+    goes back (it goes on from its last value over restarts); ``connection`` is 0 for datagrams. ``body(OP_MSGSND,
+    args)`` makes the union arm of a procedure's argument; operation numbers are ipc.x procedure numbers, so ``body(10,
+    args)`` is a MSGGET. ``body(OP_TICK)`` and ``body(OP_CONNECTION_CLOSED)`` take no argument; ``start(boot, limits)``
+    makes the SERVER_STARTED body, which must be the first command of each life of the server: it brings the limits in
+    force (they are journalled, so that a replay under another configuration comes to the same state), ends all
+    connections of the former life and gives every session its full lease again.
 
 Outcomes
     ``apply`` answers in the type that ipc.x gives the procedure: ``ripc_status``, ``ripc_id_res_RIPC_OK(...)`` or
     ``ripc_id_res_default(status)``, and so on. A call that waits is answered by the ``apply`` of a later command. Every
-    ticket gets exactly one outcome, except those of TICK, CONNECTION_CLOSED and SERVER_STARTED (none) and those that still
-    waited when SERVER_STARTED came (their clients are gone). Waits of a closed connection are answered with RIPC_EINTR so
-    that whoever keeps account of tickets can forget them.
+    ticket gets exactly one outcome, except those of TICK, CONNECTION_CLOSED and SERVER_STARTED (none) and those that
+    still waited when SERVER_STARTED came (their clients are gone). Waits of a closed connection are answered with
+    RIPC_EINTR so that whoever keeps account of tickets can forget them.
 
 Connections
-    ``machine.holds_connection(connection)`` tells whether the machine keeps anything for a connection. CONNECTION_CLOSED
-    needs submitting only if it does or if commands of that connection were submitted and are not yet applied.
+    ``machine.holds_connection(connection)`` tells whether the machine keeps anything for a connection.
+    CONNECTION_CLOSED needs submitting only if it does or if commands of that connection were submitted and are not yet
+    applied.
 
 Reads
-    ``machine.read`` has ``info() msgstat msglist semstat semlist semgetval semgetall shmread shmstat shmlist``, each but
-    ``info`` taking ``(caller, args)`` with the procedure's argument and giving its result. They change nothing.
+    ``machine.read`` has ``info() msgstat msglist semstat semlist semgetval semgetall shmread shmstat shmlist``, each
+    but ``info`` taking ``(caller, args)`` with the procedure's argument and giving its result. They change nothing.
 """
 
 from __future__ import annotations

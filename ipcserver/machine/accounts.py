@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ipcserver._gen.ipc import RIPC_ENOMEM, RIPC_EQUOTA
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.limits import Limits
+
+if TYPE_CHECKING:
+    from ipcserver.machine.limits import Limits
 
 __all__ = ["Accounts", "Usage"]
 
@@ -115,7 +119,11 @@ class Accounts:
         self._close(uid, usage)
 
     def require_message_memory(self, uid: int, size: int) -> None:
-        """Refuse what would go beyond the memory for messages: RIPC_ENOMEM, or RIPC_EQUOTA for the owner's own limit."""
+        """Refuse what would go beyond the memory for messages.
+
+        Raises:
+            Refused: RIPC_ENOMEM, or RIPC_EQUOTA for the owner's own limit.
+        """
         limits = self.limits
         if self.message_memory + size > limits.message_memory:
             raise Refused(RIPC_ENOMEM)
@@ -129,7 +137,11 @@ class Accounts:
             self._charge(uid, size)
 
     def require_segment_memory(self, uid: int, size: int) -> None:
-        """Refuse what would go beyond the memory for segments: RIPC_ENOMEM, or RIPC_EQUOTA for the owner's own limit."""
+        """Refuse what would go beyond the memory for segments.
+
+        Raises:
+            Refused: RIPC_ENOMEM, or RIPC_EQUOTA for the owner's own limit.
+        """
         limits = self.limits
         if self.segment_memory + size > limits.segment_memory:
             raise Refused(RIPC_ENOMEM)

@@ -1,7 +1,7 @@
 """Keys and ids: which object is which.
 
-An id is ``seq * 32768 + index``. The index is the lowest that is free; seq counts how often the index was used before, so
-that the id of a removed object is nobody else's until its index was used 65,536 times again.
+An id is ``seq * 32768 + index``. The index is the lowest that is free; seq counts how often the index was used before,
+so that the id of a removed object is nobody else's until its index was used 65,536 times again.
 """
 
 from __future__ import annotations

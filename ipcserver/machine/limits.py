@@ -1,7 +1,7 @@
 """Every limit of the machine, with its unit, reason and precedent.
 
-The limits in force are part of the machine's state: they come with SERVER_STARTED and stay in snapshots, so that a replay
-gives the same outcomes whatever the configuration says by then.
+The limits in force are part of the machine's state: they come with SERVER_STARTED and stay in snapshots, so that a
+replay gives the same outcomes whatever the configuration says by then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ipcserver.machine.hypers import from_hyper, to_hyper
 __all__ = ["LINUX", "MESSAGE_OVERHEAD", "PAGE", "SOLARIS_2", "Limits"]
 
 MESSAGE_OVERHEAD: Final = 256
-"""Bytes that a queued message is reckoned to take beside its text (measured: 150 to 350, by how many types there are)."""
+"""Bytes that a queued message is reckoned to take beside its text (measured: 150 to 350, by how many types there
+are)."""
 
 PAGE: Final = 4096
 """Bytes of a segment that are kept together; what was never written is not kept."""
@@ -35,8 +36,8 @@ MIB: Final = 1 << 20
 class Limits:
     """What the machine lets its callers use.
 
-    The first group is System V's own, with the defaults of Linux 6; IPC_INFO shows it. The second bounds what the server
-    spends. A limit of an owner counts for each uid but 0; 0 there means no limit.
+    The first group is System V's own, with the defaults of Linux 6; IPC_INFO shows it. The second bounds what the
+    server spends. A limit of an owner counts for each uid but 0; 0 there means no limit.
 
     Raises:
         ValueError: A limit is negative, or beyond what ipc.x can carry.

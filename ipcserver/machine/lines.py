@@ -1,8 +1,8 @@
 """Lines of waiters, found by age and by what they wait for.
 
-A waiter is known by its arrival, a number that only goes up: lower came first. One that sleeps while nobody is there for
-it leaves its line and comes back to its old place, so lines are sorted lists and not deques; moving 10,000 numbers in
-memory takes about a microsecond.
+A waiter is known by its arrival, a number that only goes up: lower came first. One that sleeps while nobody is there
+for it leaves its line and comes back to its old place, so lines are sorted lists and not deques; moving 10,000 numbers
+in memory takes about a microsecond.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class Machine:
             sessions.hear(session, connection)
             slot = sessions.slot(session, ctx.slot)
             if ctx.seq != (slot.seq + 1) & SEQUENCE_MASK:
-                return sessions.again(slot, ctx.seq, body, caller.uid, command.ticket, connection)
+                return sessions.again(slot, ctx.seq, body, command)
         except Refused as refused:
             return refusal(refused.status)
         if slot.waiter is not None:
@@ -235,13 +235,13 @@ class Machine:
             waiter = owner.waits[arrival]
             self.waits.finish(waiter, waiter.refusal(RIPC_EINTR))
 
-    def _tick(self, command: machine_command, body: gen.machine_body_OP_TICK) -> None:
+    def _tick(self, _command: machine_command, _body: gen.machine_body_OP_TICK) -> None:
         """Time has passed: what was due is done already."""
 
-    def _connection_closed(self, command: machine_command, body: gen.machine_body_OP_CONNECTION_CLOSED) -> None:
+    def _connection_closed(self, command: machine_command, _body: gen.machine_body_OP_CONNECTION_CLOSED) -> None:
         self.sessions.connection_closed(command.connection)
 
-    def _server_started(self, command: machine_command, body: gen.machine_body_OP_SERVER_STARTED) -> None:
+    def _server_started(self, _command: machine_command, body: gen.machine_body_OP_SERVER_STARTED) -> None:
         self.accounts.limits = Limits.from_xdr(body.started.limits)
         self.sessions.server_started(body.started.boot)
 

@@ -91,7 +91,7 @@ class Call:
 
     __slots__ = ("_owner", "_owners", "caller", "connection", "pid", "slot", "ticket", "xid")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every call: keywords take time
         self,
         caller: machine_caller,
         pid: int,

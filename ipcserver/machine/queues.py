@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         ripc_msgsnd_args,
         ripc_perm,
         ripc_rmid_args,
+        ripc_status,
     )
     from ipcserver.machine.accounts import Accounts
     from ipcserver.machine.backlog import Message
@@ -158,7 +159,10 @@ class Sender(Waiter):
 
     __slots__ = ("mtext", "mtype", "queue", "queues")
 
-    refusal = staticmethod(status_refusal)
+    @staticmethod
+    def refusal(status: ripc_status) -> Outcome:
+        """Make the result of a refused call."""
+        return status_refusal(status)
 
     def __init__(self, call: Call, queues: Queues, queue: Queue, mtype: int, mtext: bytes) -> None:
         super().__init__(call)
@@ -201,9 +205,12 @@ class Receiver(Waiter):
 
     __slots__ = ("flags", "msgsz", "msgtyp", "queue", "queues")
 
-    refusal = staticmethod(msgrcv_refusal)
+    @staticmethod
+    def refusal(status: ripc_status) -> Outcome:
+        """Make the result of a refused call."""
+        return msgrcv_refusal(status)
 
-    def __init__(self, call: Call, queues: Queues, queue: Queue, msgtyp: int, msgsz: int, flags: int) -> None:
+    def __init__(self, call: Call, queues: Queues, queue: Queue, *, msgtyp: int, msgsz: int, flags: int) -> None:
         super().__init__(call)
         self.queues = queues
         self.queue = queue
@@ -288,9 +295,9 @@ class Queues:
         self.table.require_room(accounts.limits.msgmni)
         accounts.add_object(call.caller.uid)
         perm = permissions.new(call.caller, args.key, args.mode)
-        id, perm.seq = self.table.next_id()
-        self.table.add(Queue(id, perm, accounts.limits.msgmnb, accounts.time_s))
-        return ripc_id_res_RIPC_OK(id)
+        number, perm.seq = self.table.next_id()
+        self.table.add(Queue(number, perm, accounts.limits.msgmnb, accounts.time_s))
+        return ripc_id_res_RIPC_OK(number)
 
     def send(self, call: Call, args: ripc_msgsnd_args) -> Outcome | None:
         """Msgsnd.
@@ -342,7 +349,7 @@ class Queues:
             return outcome
         if flags & RIPC_NOWAIT:
             raise Refused(RIPC_ENOMSG)
-        self.waits.begin(Receiver(call, self, queue, msgtyp, msgsz, flags), args.wait_ms)
+        self.waits.begin(Receiver(call, self, queue, msgtyp=msgtyp, msgsz=msgsz, flags=flags), args.wait_ms)
         return None
 
     def _copy(self, queue: Queue, index: int, msgsz: int, flags: int) -> Outcome:

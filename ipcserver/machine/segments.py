@@ -1,7 +1,7 @@
 """Segments: shmget, shmat, shmdt, shmctl, and explicit reading, writing, swapping, adding and waiting.
 
-Nothing is kept for what was never written. Each change gives the segment the next stamp; who has read at some stamp can wait
-for a change of a range since then.
+Nothing is kept for what was never written. Each change gives the segment the next stamp; who has read at some stamp can
+wait for a change of a range since then.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ripc_shmget_args,
         ripc_shmwait_args,
         ripc_shmwrite_args,
+        ripc_status,
     )
     from ipcserver.machine.accounts import Accounts
     from ipcserver.machine.outcomes import Outcome
@@ -58,8 +59,8 @@ WORD: Final = 4
 WORDS: Final = 1 << 32
 
 CHANGES: Final = 256
-"""Changes whose exact ranges a segment remembers. Who asks about older ones is answered by whole pages: perhaps too early,
-never too late."""
+"""Changes whose exact ranges a segment remembers. Who asks about older ones is answered by whole pages: perhaps too
+early, never too late."""
 
 WIDE: Final = 2 * PAGE
 """Ranges up to this size are looked up by page when something changes; longer ones are all looked at."""
@@ -172,9 +173,8 @@ class Segment:
         found = {arrival: w for arrival, w in self._far.items() if w.start < end and start < w.end}
         if self._near:
             for page in range(start // PAGE, (end - 1) // PAGE + 1):
-                for arrival, waiter in self._near.get(page, {}).items():
-                    if waiter.start < end and start < waiter.end:
-                        found[arrival] = waiter
+                near = self._near.get(page, {})
+                found.update((arrival, w) for arrival, w in near.items() if w.start < end and start < w.end)
         return [found[arrival] for arrival in sorted(found)]
 
     def line_up(self, waiter: ChangeWaiter) -> None:
@@ -216,9 +216,12 @@ class ChangeWaiter(Waiter):
 
     __slots__ = ("end", "segment", "segments", "stamp", "start")
 
-    refusal = staticmethod(stamp_refusal)
+    @staticmethod
+    def refusal(status: ripc_status) -> Outcome:
+        """Make the result of a refused call."""
+        return stamp_refusal(status)
 
-    def __init__(self, call: Call, segments: Segments, segment: Segment, start: int, end: int, stamp: int) -> None:
+    def __init__(self, call: Call, segments: Segments, segment: Segment, *, start: int, end: int, stamp: int) -> None:
         super().__init__(call)
         self.segments = segments
         self.segment = segment
@@ -285,10 +288,10 @@ class Segments:
         self.table.require_room(limits.shmmni)
         self.accounts.add_object(call.caller.uid)
         perm = permissions.new(call.caller, args.key, args.mode)
-        id, perm.seq = self.table.next_id()
-        self.table.add(Segment(id, perm, size, self.accounts.time_s, call.pid))
+        number, perm.seq = self.table.next_id()
+        self.table.add(Segment(number, perm, size, self.accounts.time_s, call.pid))
         self.bytes += size
-        return ripc_id_res_RIPC_OK(id)
+        return ripc_id_res_RIPC_OK(number)
 
     def attach(self, call: Call, args: ripc_shmat_args) -> Outcome:
         """shmat: count one attachment more, which lasts until shmdt or the end of the session or connection.
@@ -404,7 +407,7 @@ class Segments:
             raise Refused(RIPC_EINVAL)
         if found.changed_since(stamp, start, start + count):
             return ripc_stamp_res_RIPC_OK(to_hyper(found.stamp))
-        self.waits.begin(ChangeWaiter(call, self, found, start, start + count, stamp), args.wait_ms)
+        self.waits.begin(ChangeWaiter(call, self, found, start=start, end=start + count, stamp=stamp), args.wait_ms)
         return None
 
     def set(self, call: Call, args: ripc_set_args) -> Outcome:

@@ -1,7 +1,7 @@
 """Semaphore sets: semget, semop, semctl (SVID; semop(2), semctl(2)), with the checks and the fairness of Linux.
 
-Waiting calls with the same operations are judged together: what one of them is stuck at, all are. So a thousand processes
-waiting for one lock cost what one costs.
+Waiting calls with the same operations are judged together: what one of them is stuck at, all are. So a thousand
+processes waiting for one lock cost what one costs.
 """
 
 from __future__ import annotations
@@ -171,7 +171,10 @@ class SemopWaiter(Waiter):
 
     __slots__ = ("operations", "semaphores", "set")
 
-    refusal = staticmethod(status_refusal)
+    @staticmethod
+    def refusal(status: ripc_status) -> Outcome:
+        """Make the result of a refused call."""
+        return status_refusal(status)
 
     def __init__(self, call: Call, semaphores: Semaphores, set: SemaphoreSet, operations: Operations) -> None:
         super().__init__(call)
@@ -247,10 +250,10 @@ class Semaphores:
         self.table.require_room(limits.semmni)
         self.accounts.add_object(call.caller.uid)
         perm = permissions.new(call.caller, args.key, args.mode)
-        id, perm.seq = self.table.next_id()
-        self.table.add(SemaphoreSet(id, perm, args.nsems, self.accounts.time_s))
+        number, perm.seq = self.table.next_id()
+        self.table.add(SemaphoreSet(number, perm, args.nsems, self.accounts.time_s))
         self.total += args.nsems
-        return ripc_id_res_RIPC_OK(id)
+        return ripc_id_res_RIPC_OK(number)
 
     def operate(self, call: Call, args: ripc_semop_args) -> Outcome | None:
         """semop, semtimedop.
@@ -459,8 +462,8 @@ class Semaphores:
     def _settle(self, found: SemaphoreSet, touched: Iterable[int]) -> bool:
         """Wake whoever can go on after these semaphores have changed.
 
-        As Linux does it: first those who wait for zeros, all that can; then the first by arrival of those who alter, and
-        after each of them everybody again.
+        As Linux does it: first those who wait for zeros, all that can; then the first by arrival of those who alter,
+        and after each of them everybody again.
 
         Returns:
             Whether anybody succeeded.

@@ -1,8 +1,8 @@
 """Sessions: leases, slots with sequence numbers, and the outcomes that are kept for calls sent again.
 
 A session is known by a number that only its client can know: it is made from the client's random nonce. Whoever has the
-number may speak in the session, under any uid (programs change theirs), but an outcome that was kept is given only to the
-uid that called.
+number may speak in the session, under any uid (programs change theirs), but an outcome that was kept is given only to
+the uid that called.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ipcserver.machine.waiting import MILLISECOND
 
 if TYPE_CHECKING:
     from ipcserver._gen.ipc import ripc_hello_args, ripc_renew_args, ripc_status
-    from ipcserver._gen.machine import machine_caller
+    from ipcserver._gen.machine import machine_caller, machine_command
     from ipcserver.machine.accounts import Accounts
     from ipcserver.machine.backlog import Message
     from ipcserver.machine.outcomes import Outcome
@@ -158,7 +158,7 @@ class Session(Owner):
     kind = OWNER_SESSION
 
     def __init__(
-        self, id: int, uid: int, nonce: int, host: str, pid: int, flags: int, slots: int, lease_ms: int
+        self, id: int, uid: int, nonce: int, *, host: str, pid: int, flags: int, slots: int, lease_ms: int
     ) -> None:
         super().__init__(id)
         self.uid = uid
@@ -188,7 +188,7 @@ class Sessions:
         *("boot", "by_id", "next_session"),
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts of the machine, each of its own type
         self,
         accounts: Accounts,
         waits: Waits,
@@ -227,7 +227,14 @@ class Sessions:
             )
             slots = min(max(args.slots, 1), limits.session_slots)
             session = Session(
-                self._new_id(caller.uid, nonce), caller.uid, nonce, args.host, args.pid, args.flags, slots, lease_ms
+                self._new_id(caller.uid, nonce),
+                caller.uid,
+                nonce,
+                host=args.host,
+                pid=args.pid,
+                flags=args.flags,
+                slots=slots,
+                lease_ms=lease_ms,
             )
             self._enter(session)
         self.hear(session, connection)
@@ -244,9 +251,9 @@ class Sessions:
         while True:
             text = b"%d %d %d %d" % (self.boot, self.next_session, uid, nonce)
             self.next_session += 1
-            id = int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
-            if id and id not in self.by_id:
-                return id
+            number = int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+            if number and number not in self.by_id:
+                return number
 
     def _enter(self, session: Session) -> None:
         self.by_id[session.id] = session
@@ -303,7 +310,7 @@ class Sessions:
             slots.extend(Slot(session, self._accounts) for _ in range(number + 1 - len(slots)))
         return slots[number]
 
-    def again(self, slot: Slot, seq: int, body: machine_body, uid: int, ticket: int, connection: int) -> Outcome | None:
+    def again(self, slot: Slot, seq: int, body: machine_body, command: machine_command) -> Outcome | None:
         """Answer a call whose number is not the slot's next: one that was sent again, or a wrong one.
 
         Returns:
@@ -315,14 +322,14 @@ class Sessions:
         waiter, outcome = slot.waiter, slot.outcome
         if seq != slot.seq or (waiter is None and outcome is None):
             raise Refused(RIPC_EMISORDERED)
-        if not slot.matches(body, uid):
+        if not slot.matches(body, command.caller.uid):
             raise Refused(RIPC_EFALSERETRY)
         if waiter is None:
             return outcome
         if len(waiter.tickets) >= MOST_TICKETS:
             oldest, _ = waiter.tickets.pop(0)
             self._waits.answers.append((oldest, waiter.refusal(RIPC_EBUSY)))
-        self._waits.attach(waiter, ticket, connection)
+        self._waits.attach(waiter, command.ticket, command.connection)
         return None
 
     def renew(self, connection: int, args: ripc_renew_args) -> Outcome:
@@ -403,12 +410,12 @@ class Sessions:
         """End the sessions whose lease is over."""
         ends = self._ends
         while ends and ends[0][0] <= now:
-            _, id = heappop(ends)
-            session = self.by_id.get(id)
+            _, number = heappop(ends)
+            session = self.by_id.get(number)
             if session is None or (really := session.ends_ns) is None:
                 continue
             if really > now:
-                heappush(ends, (really, id))
+                heappush(ends, (really, number))
             else:
                 self._end_session(session, RIPC_ENOSESSION)
 
@@ -416,12 +423,12 @@ class Sessions:
         """Give the time at which the next lease ends."""
         ends = self._ends
         while ends:
-            end, id = ends[0]
-            session = self.by_id.get(id)
+            end, number = ends[0]
+            session = self.by_id.get(number)
             if session is None or (really := session.ends_ns) is None:
                 heappop(ends)
             elif really != end:
-                heapreplace(ends, (really, id))
+                heapreplace(ends, (really, number))
             else:
                 return end
         return None
@@ -446,7 +453,7 @@ class Sessions:
             held = [found for slot in owner.slots if (found := slot.release()) is not None]
             for queue, message in sorted(held):
                 self._queues.give_back(queue, message)
-        for id in sorted(owner.adjusted):
-            self._semaphores.undo(id, owner)
-        for id in sorted(owner.attached):
-            self._segments.let_go(id, owner)
+        for number in sorted(owner.adjusted):
+            self._semaphores.undo(number, owner)
+        for number in sorted(owner.attached):
+            self._segments.let_go(number, owner)

@@ -1,7 +1,7 @@
 """Snapshots: the machine's whole state as machine_snapshot of machine.x, and back.
 
-Everything is in a fixed order (by id, by number, by age), so that equal machines give equal bytes. What can be worked out
-again is not kept: lines, heaps, counts.
+Everything is in a fixed order (by id, by number, by age), so that equal machines give equal bytes. What can be worked
+out again is not kept: lines, heaps, counts.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _outcome(outcome: Outcome) -> gen.machine_outcome:
 
 def _waiter(waiter: Waiter) -> gen.machine_waiter:
     call = waiter.call
-    id, wait = _wait(waiter)
+    number, wait = _wait(waiter)
     session = call.owner if isinstance(call.owner, Session) else None
     return gen.machine_waiter(
         arrival=waiter.arrival,
@@ -215,7 +215,7 @@ def _waiter(waiter: Waiter) -> gen.machine_waiter:
         xid=call.xid,
         pid=call.pid,
         caller=call.caller,
-        id=id,
+        id=number,
         deadline_ns=waiter.deadline_ns,
         wait=wait,
     )
@@ -281,7 +281,16 @@ def _message(message: gen.machine_message) -> Message:
 
 
 def _restore_session(machine: Machine, row: gen.machine_session) -> None:
-    session = Session(row.id, row.uid, row.nonce, row.host, row.pid, row.flags, row.slots_allowed, row.lease_ms)
+    session = Session(
+        row.id,
+        row.uid,
+        row.nonce,
+        host=row.host,
+        pid=row.pid,
+        flags=row.flags,
+        slots=row.slots_allowed,
+        lease_ms=row.lease_ms,
+    )
     session.heard_ns = row.heard_ns
     machine.sessions.restore(session, row.connections)
     for number, entry in enumerate(row.slots):
@@ -361,11 +370,11 @@ def _restored_wait(machine: Machine, call: Call, id: int, wait: gen.machine_wait
             queue = queues.table.by_id[id]
             return queues.restored_sender(call, queue, wait.send.mtype, wait.send.mtext)
         case gen.machine_wait_OP_MSGRCV():
-            args = wait.receive
-            return Receiver(call, queues, queues.table.by_id[id], args.msgtyp, args.msgsz, args.flags)
+            queue, args = queues.table.by_id[id], wait.receive
+            return Receiver(call, queues, queue, msgtyp=args.msgtyp, msgsz=args.msgsz, flags=args.flags)
         case gen.machine_wait_OP_SEMOP():
             operations = tuple((sop.num, sop.op, sop.flags) for sop in wait.sops)
             return SemopWaiter(call, sets, sets.table.by_id[id], operations)
         case gen.machine_wait_OP_SHMWAIT():
-            change = wait.change
-            return ChangeWaiter(call, segments, segments.table.by_id[id], change.start, change.end, change.stamp)
+            segment, change = segments.table.by_id[id], wait.change
+            return ChangeWaiter(call, segments, segment, start=change.start, end=change.end, stamp=change.stamp)

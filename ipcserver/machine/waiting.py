@@ -1,8 +1,8 @@
 """Calls that wait: how they begin, sleep, wake and end.
 
 A wait ends when what it waits for happens, when its time is over, when it is cancelled, or with its owner. While nobody
-is there to take its answer (the connection is gone, and the session that owns it still has its lease) it sleeps: it keeps
-its place and its deadline, but is given nothing.
+is there to take its answer (the connection is gone, and the session that owns it still has its lease) it sleeps: it
+keeps its place and its deadline, but is given nothing.
 """
 
 from __future__ import annotations
