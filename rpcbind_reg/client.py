@@ -356,7 +356,7 @@ def read_statistics() -> Steps[Statistics]:
     try:
         answer = yield Ask(RPCBVERS4, GETSTAT)
     except OLDER as error:
-        message = f"this registry keeps no statistics: {error or type(error).__name__}"
+        message = f"this registry keeps no statistics: {str(error) or type(error).__name__}"
         raise RegistryTooOld(message) from error
     read = Statistics()
     for counted, row in zip(read.by_version.values(), answer, strict=True):
@@ -465,4 +465,4 @@ def explain_refusal(error: RPCError) -> str:
         return f"the registry refused ({error}): it takes changes from its own machine only; run this there"
     if isinstance(error, CallTimedOut):
         return "the registry did not answer in time; it may be stopped or overloaded"
-    return f"the registry did not do it: {error or type(error).__name__}"
+    return f"the registry did not do it: {str(error) or type(error).__name__}"

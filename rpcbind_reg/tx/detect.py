@@ -132,7 +132,7 @@ async def search(
         try:
             version = await drive(conversations.detect_version(), line)
         except RPCError as error:
-            obstacles.append(f"{place} accepts connections but is no registry: {error or type(error).__name__}")
+            obstacles.append(f"{place} accepts connections but is no registry: {str(error) or type(error).__name__}")
             caller.forget()
             await maybeDeferred(line.close)
             continue

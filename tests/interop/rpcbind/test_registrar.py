@@ -1,4 +1,4 @@
-"""A registrar through the life of a registry (goals R1 to R5): each test has a machine of its own, with each registry."""
+"""A registrar through the life of a registry: goals R1 to R5, on a machine of its own, with each registry."""
 
 from __future__ import annotations
 
