@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from typing import IO, TYPE_CHECKING
 
 from .errors import JournalClosed
@@ -62,8 +62,8 @@ class MemoryJournal:
         done(None)
 
     def scratch(self) -> IO[bytes]:
-        """Open a file in memory."""
-        return io.BytesIO()
+        """Open a file without a name, where temporary files are."""
+        return tempfile.TemporaryFile()
 
     def reclaim(self, done: Done) -> None:
         """There is always space."""

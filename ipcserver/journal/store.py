@@ -524,6 +524,7 @@ class Store:
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
             # The transaction is rolled back and nothing of it was synced: the connection stays good.
             self._reserve.release()
+            self._uncopied = CHECKPOINT_BYTES  # the log can be copied now, and its own space be used again
             return JournalFull(self.path, "the disk is full")
         self._disconnect()
         if self._marks is not None:
@@ -546,7 +547,9 @@ class Store:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._disconnect()
+        if self._connection is not None:
+            self._disconnect()
+            self._reserve.take()  # if it was given back: what closing made free is better in it than in other hands
         if self._marks is not None:
             self._marks.close()
             self._marks = None
