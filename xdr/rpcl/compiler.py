@@ -52,6 +52,8 @@ class Compiled:
     """The Python module."""
     module: Module
     """What was understood of the file."""
+    digest: str
+    """SHA-256 of the file, hexadecimal."""
     warnings: tuple[Diagnostic, ...]
 
 
@@ -96,7 +98,7 @@ def compile_text(text: str, name: str, settings: Settings | None = None) -> Comp
     """
     module, warnings = check_text(text, name, settings)
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-    return Compiled(emit(module, os.path.basename(name), digest), module, warnings)  # noqa: PTH119
+    return Compiled(emit(module, os.path.basename(name), digest), module, digest, warnings)  # noqa: PTH119
 
 
 def read_file(path: str) -> str:

@@ -31,15 +31,14 @@ TARGETS: Final = {
     "tbl": "RPC_TBL",
     "none": "",
 }
-"""Which of rpcgen's macros is defined: rpcgen runs the preprocessor once for each file it writes, with another macro."""
+"""Which of rpcgen's macros is defined: rpcgen runs the preprocessor once for each file it writes, each with its own."""
 
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
 _MARK: Final = "\x01"
-_PASSTHROUGH_DEFINE = re.compile(
-    r"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*(-?(?:0[xX][\da-fA-F]+|\d+))[uUlL]*\s*\)?\s*(?:/\*.*)?$"
-)
+_NUMBER = r"-?(?:0[xX][\da-fA-F]+|\d+)"
+_PASSTHROUGH_DEFINE = re.compile(rf"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*({_NUMBER})[uUlL]*\s*\)?\s*(?:/\*|//|$)")
 _PASSTHROUGH_INCLUDE = re.compile(r"#\s*include\s*[<\"]([^<>\"]+)[>\"]")
 _SCAN = re.compile(r"/\*|//|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|\n")
 _DIGITS_APART = re.compile(r"'[0-9A-Fa-f]+'\Z")

@@ -408,8 +408,11 @@ class _Resolver:
         if name in self._named:
             return Reference(name)
         if name in self._options.types:
-            if name not in self._types:
-                self._add(External(name, self._options.types[name], named.place))
+            target = self._options.types[name]
+            if "." not in target or not all(part.isidentifier() for part in target.split(".")):
+                self._report.error(named.place, f"the type {name!r} shall be {target!r}, which is no MODULE.TYPE")
+            elif name not in self._types:
+                self._add(External(name, target, named.place))
             return Reference(name)
         if name in self._lent:
             self._named.add(name)
