@@ -53,7 +53,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="ipcserver", prog_name="oncrpc")
 def _group() -> None:
-    r"""Look at Sun RPC servers, call them, check them; be a wrong one for clients.
+    """Look at Sun RPC servers, call them, check them; be a wrong one for clients.
 
     \b
     HOST is a name or an address (the port is then asked of the portmapper there, or given by --port), or the
@@ -63,7 +63,7 @@ def _group() -> None:
     \b
     Exit status: 0 all is well; 1 the server refused, failed a check or did not answer; 2 the command line is
     wrong; 3 there is no connection.
-    """
+    """  # noqa: D301 - click reads the backspace
 
 
 def main() -> None:

@@ -97,32 +97,58 @@ def _by_number(program: str, version: str, procedure: str) -> _Question:
     return question
 
 
-def _list(spec: Spec | None) -> None:
-    """Print the procedures of one specification, or of all installed ones."""
+def _list(spec: Spec | None, *, json_output: bool) -> None:
+    """Print the procedures of one specification, or of all installed ones; what an included file declares, once."""
     specs = (
         [spec] if spec else [load_text(file.read_text(encoding="utf-8"), str(file)) for _, file in installed_specs()]
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("number", "procedure", "file"):
         table.add_column(column, no_wrap=True)
+    seen = set[tuple[int, int]]()
+    forms = []
     for one in specs:
         for version in one.versions:
+            if (version.program, version.version) in seen:
+                continue
+            seen.add((version.program, version.version))
             for procedure in version.procedures:
+                forms.append(
+                    {
+                        "program": version.program,
+                        "program_name": version.program_name,
+                        "version": version.version,
+                        "version_name": version.version_name,
+                        "procedure": procedure.number,
+                        "procedure_name": procedure.name,
+                        "file": Path(one.name).name,
+                    }
+                )
                 table.add_row(
                     f"{version.program}.{version.version}.{procedure.number}",
                     f"{version.program_name}.{version.version_name}.{procedure.name}",
                     f"[dim]{escape(Path(one.name).name)}[/]",
                 )
-    out().print(table)
+    if json_output:
+        click.echo(json.dumps(forms, indent=2))
+    else:
+        out().print(table)
 
 
-def _describe(question: _Question) -> None:
+def _describe(question: _Question, *, json_output: bool) -> None:
     """Print a procedure's declaration, its types, and arguments to start from."""
     if question.spec is None or question.known is None:
         fail("nothing is known of it: give a specification with --spec")
     console = out()
     procedure = question.procedure
     entry = question.known.entry(procedure)
+    if json_output:
+        shapes = {"arguments": [example(kind) for kind in procedure.arguments]}
+        if procedure.result is not None:
+            shapes["result"] = example(procedure.result)
+        declarations = [*question.spec.declarations(entry), entry.place.line_text.strip()]
+        click.echo(json.dumps({"procedure": procedure.name, "declarations": declarations, **shapes}, indent=2))
+        return
     if entry.notes.doc:
         console.print(f"[italic]{escape(entry.notes.doc)}[/]\n")
     text = "\n\n".join([*question.spec.declarations(entry), entry.place.line_text.strip()])
@@ -177,7 +203,7 @@ def _arguments(procedure: Procedure, text: str | None) -> tuple[Any, ...]:
 @click.option("--hex", "hex_arguments", metavar="BYTES", help="Encoded arguments as hex, instead of JSON.")
 @click.option("--base64", is_flag=True, help="Show opaque data in base64 instead of hex.")
 @click.option("--timeout", default=25.0, show_default=True, metavar="SECONDS", help="For the whole call.")
-@click.option("--json", "json_output", is_flag=True, help="Failures too are JSON objects on standard output.")
+@click.option("--json", "json_output", is_flag=True, help="Failures, --list and --describe too print JSON.")
 @click.option("--list", "list_only", is_flag=True, help="List the procedures known and exit.")
 @click.option("--describe", is_flag=True, help="Show the procedure's types and an example, call nothing.")
 def call(
@@ -201,7 +227,7 @@ def call(
     list_only: bool,
     describe: bool,
 ) -> None:
-    r"""Call a procedure on HOST, with its arguments as JSON, and print its result as JSON.
+    """Call a procedure on HOST, with its arguments as JSON, and print its result as JSON.
 
     Program, version and procedure are given by name, as in the .x file, or by number; the version may be left out
     (the highest one), and so may the prefix that the names of procedures share. JSON is the argument, an array of
@@ -215,10 +241,10 @@ def call(
       oncrpc call localhost IPCPROG.1.msgget '{"ctx": ...}' --auth sys
       oncrpc call 192.0.2.7 --spec nfs.x NFS_PROGRAM.3.GETATTR @handle.json
       oncrpc call tcp:127.0.0.1:2049 100003.3.0
-    """
+    """  # noqa: D301 - click reads the backspace
     loaded = _load(spec, include, defines)
     if list_only:
-        _list(loaded)
+        _list(loaded, json_output=json_output)
         return
     if describe and name is None:
         host, name = None, host
@@ -227,7 +253,7 @@ def call(
         raise click.UsageError(msg)
     question = _understand(name, loaded)
     if describe:
-        _describe(question)
+        _describe(question, json_output=json_output)
         return
     assert host is not None
     codec, data = _encoded(question.procedure, arguments, hex_arguments)

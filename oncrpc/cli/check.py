@@ -137,7 +137,7 @@ def check(
     verbose: bool,
     list_only: bool,
 ) -> None:
-    r"""Check the server on HOST that serves version VERS of program PROG, rule by rule.
+    """Check the server on HOST that serves version VERS of program PROG, rule by rule.
 
     Every check has a stable code. What fails is shown with the sentence of the RFC, what was sent, what was
     expected and what came. Only the NULL procedure and procedures that do not exist are called, so that nothing of
@@ -148,7 +148,7 @@ def check(
       oncrpc check localhost nfs 3
       oncrpc check tcp:127.0.0.1:600 IPCPROG 1 --junit report.xml
       oncrpc check 192.0.2.7 100000 2 --udp --only UD
-    """
+    """  # noqa: D301 - click reads the backspace
     try:
         cases = choose(all_cases(), only)
     except ValueError as error:

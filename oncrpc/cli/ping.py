@@ -136,7 +136,7 @@ def ping(
     quiet: bool,
     json_output: bool,
 ) -> None:
-    r"""Call procedure 0 of program PROG on HOST again and again, as ping does.
+    """Call procedure 0 of program PROG on HOST again and again, as ping does.
 
     Without VERS the server is asked which versions it has, and the highest is called. Exit status 0 if any call was
     answered.
@@ -146,7 +146,7 @@ def ping(
       oncrpc ping localhost nfs
       oncrpc ping tcp:127.0.0.1:600 IPCPROG 1 -c 5
       oncrpc ping unix:/run/rpcbind.sock 100000 4 -i 0.1
-    """
+    """  # noqa: D301 - click reads the backspace
     address = find_server(host, program, 0 if version is None else version, transport, port, timeout)
     if version is None:
         version = _highest(address, program, timeout, json_output=json_output)

@@ -41,7 +41,8 @@ def _spec_programs() -> Iterator[tuple[str, int]]:
     for _, file in installed_specs():
         text = re.sub(r"/\*.*?\*/", " ", file.read_bytes().decode(errors="replace"), flags=re.DOTALL)
         starts = [*_PROGRAM.finditer(text)]
-        for start, following in zip(starts, [*[match.start() for match in starts[1:]], len(text)], strict=True):
+        for number, start in enumerate(starts):
+            following = starts[number + 1].start() if number + 1 < len(starts) else len(text)
             if ends := _END.findall(text, start.end(), following):
                 yield start[1], int(ends[-1], 0)
 
