@@ -48,7 +48,8 @@ class Sockets:
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
-            raise CannotServe(f"unix {path}", error) from None
+            place = f"unix {path}"
+            raise CannotServe(place, error) from None
         escaped = str(path).replace(":", r"\:")
         self.bound += open_endpoints([f"unix:{escaped}:mode=666"], listen=False)
         self.files.append(path)

@@ -38,6 +38,8 @@ UNPRIVILEGED_PORT: Final = 6600
 UNPRIVILEGED_PORTMAPPER_PORT: Final = 6111
 """Where an ordinary user's portmapper listens."""
 
+HIGHEST_PORT: Final = 65535
+
 SYSTEM_STATE: Final = Path("/var/lib/ipcserver")
 """The state directory of a server that root runs."""
 
@@ -170,7 +172,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _port(value: Any) -> int:
     """Read a port number."""
     number = int(value)
-    if isinstance(value, bool) or not 0 <= number <= 65535:
+    if isinstance(value, bool) or not 0 <= number <= HIGHEST_PORT:
         message = f"{value!r} is not a port (0 to 65535)"
         raise ValueError(message)
     return number

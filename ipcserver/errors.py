@@ -25,6 +25,8 @@ _TEXT: Final = {
     ripc_status.RIPC_ETOOBIG: "the answer does not fit a datagram: use TCP",
     ripc_status.RIPC_EQUOTA: "a limit of this owner or address was met",
     ripc_status.RIPC_EIO: "the server's journal cannot be written; nothing was done",
+    ripc_status.RIPC_ENOENT: "no object with this key",
+    ripc_status.RIPC_EEXIST: "there is an object with this key",
     ripc_status.RIPC_EIDRM: "the object was removed",
     ripc_status.RIPC_ENOMSG: "no message of this type",
 }

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from ipcserver._gen import ipc as gen
-from ipcserver.config import SYSTEM_STATE, Config
+from ipcserver.config import HIGHEST_PORT, SYSTEM_STATE, Config
 from oncrpc.address import Address, parse_address
 from oncrpc.errors import RPCError
 from rpcbind_reg import sync as registry
@@ -84,7 +84,7 @@ def _split(where: str) -> tuple[str, int | None]:
         return where, None
     if not text:
         return host, None
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+    if not text.isdecimal() or not 0 < int(text) <= HIGHEST_PORT:
         message = f"{where!r} has no port from 1 to 65535 behind the colon"
         raise ServerNotFound(message)
     return host, int(text)

@@ -11,7 +11,7 @@ import pwd
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oncrpc.auth import AuthNone, AuthSys
 from oncrpc.errors import AuthenticationFailed, AuthStat
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from oncrpc.program import Call
 
 __all__ = ["NOBODY", "Identities", "Identity", "Trust", "TrustError"]
+
+REMEMBERED: Final = 4096
+"""Most callers, and most addresses, that are remembered to save a look-up."""
 
 NOBODY = 65534
 """The uid and gid of callers who gave no identity, or whose claim to be root is not believed."""
@@ -156,7 +159,7 @@ class Identities:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         trust = next((trust for trust in self._trusts if address in trust.network), None)
-        if len(self._by_host) >= 4096:  # bounded: an address is only remembered to save a millisecond
+        if len(self._by_host) >= REMEMBERED:  # bounded: an address is only remembered to save a millisecond
             self._by_host.clear()
         self._by_host[host] = trust
         return trust

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipcserver._gen import ipc as gen
 from ipcserver._gen import machine
 from ipcserver._gen.machine import machine_caller
+from ipcserver.identity import REMEMBERED
 from ipcserver.machine import body
 from oncrpc.program import LATER
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipcserver.identity import Identities
+    from ipcserver.machine.reads import Reads
     from ipcserver.replica import Replica
     from oncrpc.program import Call, Result
 
@@ -58,6 +60,12 @@ class IPCProgram(gen.IPCPROG_1_Server):
         self._known: set[int] = set()
         self._callers: dict[Any, machine_caller] = {}
 
+    @property
+    def _read(self) -> Reads:
+        """The machine's pure reads: what is committed and applied, nothing else."""
+        reads: Reads = self._replica.read
+        return reads
+
     # -- how a call is carried out ---------------------------------------------------
 
     def _caller(self, call: Call) -> machine_caller:
@@ -69,7 +77,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
         identity = self._identities.of(call)
         caller = self._callers.get(identity)
         if caller is None:
-            if len(self._callers) >= 4096:  # bounded: it only saves building the same value again
+            if len(self._callers) >= REMEMBERED:  # bounded: it only saves building the same value again
                 self._callers.clear()
             caller = machine_caller(identity.uid, identity.gid, list(identity.gids[:16]))
             self._callers[identity] = caller
@@ -122,7 +130,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
     def ripc_info(self, call: Call) -> Result[gen.ripc_info_res]:
         """Tell limits and use."""
         self._caller(call)
-        return self._replica.read.info()
+        return self._read.info()
 
     # -- message queues ------------------------------------------------------------------
 
@@ -156,7 +164,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_msgstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_msgstat_res]:
         """msgctl(2), IPC_STAT, MSG_STAT, MSG_STAT_ANY."""
-        return self._replica.read.msgstat(self._caller(call), arg)
+        return self._read.msgstat(self._caller(call), arg)
 
     def ripc_msgset(self, call: Call, arg: gen.ripc_msgset_args) -> Result[gen.ripc_status]:
         """msgctl(2), IPC_SET."""
@@ -168,7 +176,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_msglist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_msglist_res]:
         """List the queues, a page at a time."""
-        return self._replica.read.msglist(self._caller(call), _page(call, arg))
+        return self._read.msglist(self._caller(call), _page(call, arg))
 
     # -- semaphore sets ----------------------------------------------------------------------
 
@@ -182,7 +190,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_semstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_semstat_res]:
         """semctl(2), IPC_STAT, SEM_STAT, SEM_STAT_ANY."""
-        return self._replica.read.semstat(self._caller(call), arg)
+        return self._read.semstat(self._caller(call), arg)
 
     def ripc_semset(self, call: Call, arg: gen.ripc_set_args) -> Result[gen.ripc_status]:
         """semctl(2), IPC_SET."""
@@ -194,15 +202,15 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_semlist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_semlist_res]:
         """List the semaphore sets, a page at a time."""
-        return self._replica.read.semlist(self._caller(call), _page(call, arg))
+        return self._read.semlist(self._caller(call), _page(call, arg))
 
     def ripc_semgetval(self, call: Call, arg: gen.ripc_semnum_args) -> Result[gen.ripc_semval_res]:
         """semctl(2), GETVAL, GETPID, GETNCNT, GETZCNT."""
-        return self._replica.read.semgetval(self._caller(call), arg)
+        return self._read.semgetval(self._caller(call), arg)
 
     def ripc_semgetall(self, call: Call, arg: int) -> Result[gen.ripc_semall_res]:
         """semctl(2), GETALL."""
-        result: gen.ripc_semall_res = self._replica.read.semgetall(self._caller(call), arg)
+        result: gen.ripc_semall_res = self._read.semgetall(self._caller(call), arg)
         if isinstance(result, gen.ripc_semall_res_RIPC_OK) and 8 + 4 * len(result.vals) > call.reply_limit:
             return gen.ripc_semall_res_default(gen.RIPC_ETOOBIG)
         return result
@@ -234,7 +242,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
         room = max(0, call.reply_limit - _MSG_OVERHEAD)
         if arg.count > room:
             arg = replace(arg, count=room)
-        return self._replica.read.shmread(self._caller(call), arg)
+        return self._read.shmread(self._caller(call), arg)
 
     def ripc_shmwrite(self, call: Call, arg: gen.ripc_shmwrite_args) -> Result[gen.ripc_stamp_res]:
         """Write bytes."""
@@ -254,7 +262,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_shmstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_shmstat_res]:
         """shmctl(2), IPC_STAT, SHM_STAT, SHM_STAT_ANY."""
-        return self._replica.read.shmstat(self._caller(call), arg)
+        return self._read.shmstat(self._caller(call), arg)
 
     def ripc_shmset(self, call: Call, arg: gen.ripc_set_args) -> Result[gen.ripc_status]:
         """shmctl(2), IPC_SET."""
@@ -266,7 +274,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_shmlist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_shmlist_res]:
         """List the segments, a page at a time."""
-        return self._replica.read.shmlist(self._caller(call), _page(call, arg))
+        return self._read.shmlist(self._caller(call), _page(call, arg))
 
 
 def _page(call: Call, arg: gen.ripc_list_args) -> gen.ripc_list_args:

@@ -7,6 +7,7 @@ other way: the registration is taken back, calls in hand are answered, the journ
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import socket
 import time
@@ -23,6 +24,7 @@ from ipcserver.config import PORT, PORTMAPPER_PORT, UNPRIVILEGED_PORTMAPPER_PORT
 from ipcserver.identity import LOOPBACK, Identities
 from ipcserver.journal import JournalError, MemoryJournal, SQLiteJournal
 from ipcserver.machine import LINUX, SOLARIS_2, Machine, start
+from ipcserver.notify import notify
 from ipcserver.program import IPCProgram
 from ipcserver.replica import Replica
 from oncrpc.trust import Trust
@@ -92,7 +94,7 @@ class IPCService(Service):
 
     # -- the start ---------------------------------------------------------------------
 
-    def privilegedStartService(self) -> None:  # noqa: N802 - Twisted's name
+    def privilegedStartService(self) -> None:
         """Bind every socket; what follows needs no privilege.
 
         Raises:
@@ -107,7 +109,7 @@ class IPCService(Service):
             self._close_sockets()
             raise StartError(str(error)) from None
 
-    def startService(self) -> None:  # noqa: N802 - Twisted's name
+    def startService(self) -> None:
         """Replay the journal, then serve and register.
 
         Raises:
@@ -138,6 +140,7 @@ class IPCService(Service):
             self._log.warn("{note}", note=note)
         self._announce()
         self._start_portmapper()
+        notify("READY=1", os.environ)
 
     def _replay(self) -> None:
         """Bring the machine to where the journal ends; tell about it if it takes long.
@@ -232,7 +235,7 @@ class IPCService(Service):
 
     # -- the stop ------------------------------------------------------------------------
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+    def stopService(self) -> Deferred[None]:
         """Unregister, answer the calls in hand, close the journal.
 
         Returns:
@@ -243,6 +246,7 @@ class IPCService(Service):
 
     async def _stop(self) -> None:
         """Do it, step by step."""
+        notify("STOPPING=1", os.environ)
         if self.registrar is not None:
             await self.registrar.stopService()
             self.registrar = None
@@ -291,5 +295,5 @@ def reach(host: str, port: int, portmapper: int | None) -> list[str]:
         f"ipcserver ipcs -H {target}",
     ]
     if portmapper is not None:
-        lines.append(f"rpcbind-reg list {host} --port {portmapper}")
+        lines.append(f"rpcbind-reg list {f'[{host}]' if ':' in host else host}:{portmapper}")
     return lines

@@ -18,9 +18,9 @@ __all__ = ["Options", "makeService"]
 
 
 class Options(BaseOptions):
-    """Options of ``twistd ipcserver``: those of ``ipcserver serve`` that twistd has no own for (``--uid``, ``--logger``)."""
+    """Options of ``twistd ipcserver``: those of ``ipcserver serve``, but for what twistd has itself (``--uid``)."""
 
-    optParameters: ClassVar = [  # noqa: N815 - Twisted's name
+    optParameters: ClassVar = [
         ["config", "c", None, "A TOML file with settings; flags win over it."],
         ["listen", "l", None, "Addresses to serve on, with commas between them."],
         ["port", "p", None, "TCP and UDP port; 0: a free one."],
@@ -47,7 +47,7 @@ class Options(BaseOptions):
             raise UsageError(str(error)) from None
 
 
-def makeService(options: Options) -> IPCService:  # noqa: N802 - Twisted's name
+def makeService(options: Options) -> IPCService:
     """Return the service that twistd starts."""
     make_monotonic(reactor)
     return IPCService(options.config(), reactor=reactor)

@@ -43,7 +43,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ipcserver", message="%(prog)s %(version)s")
 def main() -> None:
-    """System V message queues, semaphores and segments over Sun RPC.
+    r"""System V message queues, semaphores and segments over Sun RPC.
 
     \b
     ipcserver serve                        start a server

@@ -19,7 +19,20 @@ from oncrpc.errors import RPCError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXIT_NOT_NOW", "EXIT_NO_SERVER", "EXIT_REFUSED", "KEY", "MODE", "connect", "console", "json_option", "server_option", "write_json"]
+__all__ = [
+    "EXIT_NOT_NOW",
+    "EXIT_NO_SERVER",
+    "EXIT_REFUSED",
+    "KEY",
+    "MODE",
+    "connect",
+    "console",
+    "json_option",
+    "server_option",
+    "write_json",
+]
+
+_ALL_PERMISSIONS: Final = 0o777
 
 EXIT_REFUSED: Final = 1
 """The server refused: no such key, no permission, ..."""
@@ -72,7 +85,7 @@ class _Mode(click.ParamType[int]):
             mode = int(value, 8)
         except ValueError:
             mode = -1
-        if not 0 <= mode <= 0o777:
+        if not 0 <= mode <= _ALL_PERMISSIONS:
             self.fail(f"{value!r} is not a mode: write three octal digits, as 600", param, ctx)
         return mode
 

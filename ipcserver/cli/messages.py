@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import base64
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ipcserver.cli.common import KEY, MODE, connect, json_option, server_option, write_json
-from ipcserver.client import Queue
+
+if TYPE_CHECKING:
+    from ipcserver.client import IPC, Queue
 
 __all__ = ["recv", "send"]
 
 
-def _queue(ipc: Any, key: int, *, by_id: bool, create: bool, mode: int) -> Queue:
+def _queue(ipc: IPC, key: int, *, by_id: bool, create: bool, mode: int) -> Queue:
     """Return the queue that the command line names."""
     if by_id:
-        return Queue(ipc, key)
-    queue: Queue = ipc.msgget(key, create=create, mode=mode if create else 0)
-    return queue
+        return ipc.queue(key)
+    return ipc.msgget(key, create=create, mode=mode if create else 0)
 
 
 @click.command()
 @server_option
-@click.option("-t", "--type", "mtype", type=click.IntRange(1, 2**63 - 1), default=1, show_default=True, help="The message's type.")
+@click.option(
+    "-t", "--type", "mtype", type=click.IntRange(1, 2**63 - 1), default=1, show_default=True, help="The message's type."
+)
 @click.option("-c", "--create", is_flag=True, help="Make the queue if it is not there.")
 @click.option("-m", "--mode", type=MODE, default=0o600, help="With --create: permission bits, octal.  [default: 600]")
 @click.option("-n", "--nowait", is_flag=True, help="Fail at once (status 4) if the queue is full.")
@@ -33,7 +36,7 @@ def _queue(ipc: Any, key: int, *, by_id: bool, create: bool, mode: int) -> Queue
 @click.option("-l", "--lines", is_flag=True, help="Send each line of standard input as a message of its own.")
 @click.argument("key", type=KEY)
 @click.argument("text", required=False)
-def send(
+def send(  # noqa: PLR0917 - click passes them by name
     server: str | None,
     mtype: int,
     mode: int,

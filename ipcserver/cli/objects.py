@@ -11,7 +11,7 @@ import click
 
 from ipcserver.cli import render
 from ipcserver.cli.common import EXIT_REFUSED, KEY, MODE, connect, console, json_option, server_option, write_json
-from ipcserver.client import IPC, Queue, Segment, SemaphoreSet
+from ipcserver.client import IPC
 from ipcserver.errors import IPCError
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["ipcmk", "ipcrm", "ipcs"]
 
 _KINDS: Final[dict[str, tuple[Callable[[IPC], Any], Callable[[Any], Any], Callable[[IPC, int], Any]]]] = {
-    "queues": (IPC.queues, render.queues_table, Queue),
-    "segments": (IPC.segments, render.segments_table, Segment),
-    "semaphore_sets": (IPC.semaphore_sets, render.sets_table, SemaphoreSet),
+    "queues": (IPC.queues, render.queues_table, IPC.queue),
+    "segments": (IPC.segments, render.segments_table, IPC.segment),
+    "semaphore_sets": (IPC.semaphore_sets, render.sets_table, IPC.semaphore_set),
 }
 
 
@@ -91,7 +91,7 @@ def _remove_key(get: Callable[..., Any], key: int) -> None:
 @click.option("-s", "--semaphore-id", "set_ids", type=int, multiple=True, help="A semaphore set, by identifier.")
 @click.option("-S", "--semaphore-key", "set_keys", type=KEY, multiple=True, help="A semaphore set, by key.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Everything that you may remove.")
-def ipcrm(
+def ipcrm(  # noqa: PLR0917 - click passes them by name
     server: str | None,
     queue_ids: tuple[int, ...],
     queue_keys: tuple[int, ...],
@@ -112,9 +112,9 @@ def ipcrm(
         removals: list[tuple[str, Callable[[], Any]]] = [
             (f"{what} {number}", partial(_remove, kind, ipc, number))
             for what, kind, numbers in (
-                ("queue", Queue, queue_ids),
-                ("segment", Segment, segment_ids),
-                ("semaphore set", SemaphoreSet, set_ids),
+                ("queue", IPC.queue, queue_ids),
+                ("segment", IPC.segment, segment_ids),
+                ("semaphore set", IPC.semaphore_set, set_ids),
             )
             for number in numbers
         ]
@@ -150,9 +150,7 @@ def ipcrm(
 @click.option("-S", "--semaphore", "nsems", type=click.IntRange(1), metavar="NSEMS", help="Make a semaphore set.")
 @click.option("-k", "--key", type=KEY, help="The key.  [default: a random one, as ipcmk(1) does]")
 @click.option("-p", "--mode", type=MODE, default=0o644, help="Permission bits, octal.  [default: 644]")
-def ipcmk(
-    server: str | None, size: int | None, nsems: int | None, key: int | None, mode: int, *, queue: bool
-) -> None:
+def ipcmk(server: str | None, size: int | None, nsems: int | None, key: int | None, mode: int, *, queue: bool) -> None:
     """Make a message queue, a memory segment or a semaphore set, and write its identifier."""
     if not (queue or size or nsems):
         message = "say what to make: -Q, -M or -S"

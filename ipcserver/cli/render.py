@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
     from ipcserver._gen import ipc as gen
 
-__all__ = ["as_json", "details", "key_text", "limits_table", "mode_text", "owner_text", "queues_table", "segments_table", "sets_table"]
+__all__ = [
+    "as_json",
+    "details",
+    "key_text",
+    "limits_table",
+    "mode_text",
+    "owner_text",
+    "queues_table",
+    "segments_table",
+    "sets_table",
+]
 
 _INT32: Final = 0xFFFFFFFF
 
@@ -62,7 +72,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def queues_table(queues: Iterable[gen.ripc_msqid_ds]) -> Table:
     """Return the table of message queues."""
-    table = _table("Message queues", "key", ">msqid", "owner", "perms", ">messages", ">used bytes", ">last send", ">last receive")
+    table = _table(
+        "Message queues", "key", ">msqid", "owner", "perms", ">messages", ">used bytes", ">last send", ">last receive"
+    )
     for ds in queues:
         table.add_row(
             key_text(ds.perm.key),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import click
 
@@ -17,18 +16,66 @@ __all__ = ["serve"]
 
 
 @click.command()
-@click.option("-c", "--config", "file", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file with settings; flags win over it.")
-@click.option("-l", "--listen", multiple=True, metavar="ADDRESS", help="Address to serve on, several times if need be; 0.0.0.0 and :: are all.  [default: loopback]")
-@click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP and UDP port; 0: a free one.  [default: 600; 6600 for an ordinary user]")
-@click.option("--socket", type=click.Path(path_type=Path), help="The local socket.  [default: ipcserver.sock in the state directory]")
-@click.option("-d", "--state", type=click.Path(path_type=Path, file_okay=False), help="Where the journal is.  [default: /var/lib/ipcserver; for an ordinary user ~/.local/state/ipcserver]")
-@click.option("-j", "--journal", type=click.Choice(get_args(Journal)), help="sqlite keeps all that was acknowledged; memory keeps nothing.  [default: sqlite]")
-@click.option("--portmapper", type=click.Choice(get_args(Portmapper)), help="Register with the machine's rpcbind, be the portmapper, whichever can be had, or neither.  [default: auto]")
-@click.option("--portmapper-port", type=click.IntRange(0, 65535), help="Port of the builtin portmapper.  [default: 111; 6111 for an ordinary user]")
-@click.option("--trust", multiple=True, metavar="NETWORK[:root]", help="Believe AUTH_SYS from this network too, and with :root also uid 0.  [default: loopback]")
+@click.option(
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file with settings; flags win over it.",
+)
+@click.option(
+    "-l",
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address to serve on, several times if need be; 0.0.0.0 and :: are all.  [default: loopback]",
+)
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="TCP and UDP port; 0: a free one.  [default: 600; 6600 for an ordinary user]",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The local socket.  [default: ipcserver.sock in the state directory]",
+)
+@click.option(
+    "-d",
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the journal is.  [default: /var/lib/ipcserver; for an ordinary user ~/.local/state/ipcserver]",
+)
+@click.option(
+    "-j",
+    "--journal",
+    type=click.Choice(get_args(Journal)),
+    help="sqlite keeps all that was acknowledged; memory keeps nothing.  [default: sqlite]",
+)
+@click.option(
+    "--portmapper",
+    type=click.Choice(get_args(Portmapper)),
+    help="Register with the machine's rpcbind, be the portmapper, whichever can be had, or neither.  [default: auto]",
+)
+@click.option(
+    "--portmapper-port",
+    type=click.IntRange(0, 65535),
+    help="Port of the builtin portmapper.  [default: 111; 6111 for an ordinary user]",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="NETWORK[:root]",
+    help="Believe AUTH_SYS from this network too, and with :root also uid 0.  [default: loopback]",
+)
 @click.option("--limits", type=click.Choice(get_args(LimitsPreset)), help="System V limits.  [default: linux]")
 @click.option("-u", "--user", help="Become this user once the ports are bound.")
-@click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="Log lines for people or for machines.  [default: text]")
+@click.option(
+    "--log-format",
+    type=click.Choice(get_args(LogFormat)),
+    help="Log lines for people or for machines.  [default: text]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
     """Serve System V IPC over Sun RPC, on port 600 and through the portmapper.
@@ -40,15 +87,17 @@ def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
     try:
         config = Config.load(file, dict(os.environ))
         given = {name: value for name, value in flags.items() if value not in (None, ())}
-        config = config.updated({name: str(value) if isinstance(value, Path) else value for name, value in given.items()}, "command line")
+        config = config.updated(
+            {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}, "command line"
+        )
     except ConfigError as error:
         _fail(error)
 
-    from oncrpc.tx.reactor import install  # noqa: PLC0415 - the reactor is chosen here, when it is known that one runs
+    from oncrpc.tx.reactor import install
 
     reactor = install()
-    from ipcserver.logs import begin_logging  # noqa: PLC0415 - imports the reactor's package
-    from ipcserver.service import IPCService  # noqa: PLC0415 - imports the reactor
+    from ipcserver.logs import begin_logging
+    from ipcserver.service import IPCService
 
     begin_logging(sys.stderr, config.log_format, verbose=verbose)
     service = IPCService(config, reactor=reactor)
@@ -56,13 +105,24 @@ def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
         service.privilegedStartService()
         if config.user is not None:
             _become(config.user)
-        service.startService()
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         _fail(error)
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    # A second signal while the first one's stop is under way must not end it half way.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    failures: list[ConfigError] = []
+
+    def start() -> None:
+        try:
+            service.startService()
+        except ConfigError as error:
+            failures.append(error)
+            reactor.stop()
+        else:
+            reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+
+    # Once the reactor runs, a signal that comes early is an orderly stop too.
+    reactor.callWhenRunning(start)
     reactor.run()
+    if failures:
+        _fail(failures[0])
 
 
 def _become(name: str) -> None:
@@ -84,7 +144,7 @@ def _become(name: str) -> None:
         raise ConfigError(message) from None
 
 
-def _fail(error: Exception) -> None:
+def _fail(error: Exception) -> NoReturn:
     """End with one line and status 1."""
     click.echo(f"ipcserver: {error}", err=True)
     sys.exit(1)

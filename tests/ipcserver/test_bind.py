@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +16,10 @@ from ipcserver import bind as module
 from ipcserver.bind import bind_hosts, bind_service
 from ipcserver.config import PORT, UNPRIVILEGED_PORT, Config
 from oncrpc.tx.sockets import CannotServe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -144,7 +147,7 @@ class TestSocketActivation:
 
             done = subprocess.run(
                 [sys.executable, "-c", script, str(tmp_path)],
-                preexec_fn=pass_them,  # noqa: PLW1509 - the descriptors must be just 3 and 4, as systemd has them
+                preexec_fn=pass_them,
                 close_fds=False,
                 env={**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp:udp"},
                 capture_output=True,

@@ -27,7 +27,7 @@ class TestWhereSettingsComeFrom:
         )
         config = Config.load(file)
         assert config == Config(
-            listen=("0.0.0.0", "::"),  # noqa: S104
+            listen=("0.0.0.0", "::"),
             port=6000,
             state=Path("/srv/ipc"),
             journal="memory",
@@ -43,7 +43,9 @@ class TestWhereSettingsComeFrom:
         assert Config.load(file, {"IPCSERVER_PORT": "7000"}).port == 7000
 
     def test_a_variable_may_hold_several_values(self) -> None:
-        config = Config.load(None, {"IPCSERVER_LISTEN": "127.0.0.1,::1", "IPCSERVER_TRUST": "10.0.0.0/8:root [fd00::]/8"})
+        config = Config.load(
+            None, {"IPCSERVER_LISTEN": "127.0.0.1,::1", "IPCSERVER_TRUST": "10.0.0.0/8:root [fd00::]/8"}
+        )
         assert config.listen == ("127.0.0.1", "::1")
         assert [str(trust.network) for trust in config.trust] == ["10.0.0.0/8", "fd00::/8"]
 
@@ -80,11 +82,11 @@ class TestWrongSettings:
         assert complaint in str(caught.value)
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="absent.toml"):
+        with pytest.raises(ConfigError, match=r"absent\.toml"):
             Config.load(tmp_path / "absent.toml")
 
     def test_a_wrong_variable_is_named(self) -> None:
-        with pytest.raises(ConfigError, match="IPCSERVER_PORT: port: 'ten'|IPCSERVER_PORT: port: invalid"):
+        with pytest.raises(ConfigError, match=r"IPCSERVER_PORT: port: invalid"):
             Config.load(None, {"IPCSERVER_PORT": "ten"})
 
 

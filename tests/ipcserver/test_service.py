@@ -1,0 +1,193 @@
+"""The whole server, from the outside: what is acknowledged stays, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ipcserver.client import IPC, Message
+from ipcserver.client import connect as connect_ipc
+from ipcserver.config import Config
+from ipcserver.errors import IPCError
+from ipcserver.service import reach
+from tests.ipcserver.serving import Serving
+from tests.peers import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    """A server on free ports."""
+    with Serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def ipc(serving: Serving) -> Iterator[IPC]:
+    """A client of it."""
+    with connect_ipc(serving.local) as client:
+        yield client
+
+
+class TestQueues:
+    """The main job."""
+
+    @pytest.mark.parametrize("transport", ["tcp", "udp", "local"])
+    def test_a_message_comes_back_by_type_over_every_transport(self, serving: Serving, transport: str) -> None:
+        with connect_ipc(getattr(serving, transport)) as client:
+            queue = client.msgget(0x1234, create=True)
+            queue.send(b"first", 1)
+            queue.send(b"second", 2)
+            assert queue.receive(2) == Message(2, b"second")
+            assert queue.receive() == Message(1, b"first")
+
+    def test_without_a_message_and_without_waiting_it_is_enomsg(self, ipc: IPC) -> None:
+        queue = ipc.msgget(create=True)
+        with pytest.raises(IPCError) as caught:
+            queue.receive(nowait=True)
+        assert caught.value.status.name == "RIPC_ENOMSG"
+
+    def test_a_receive_waits_until_another_client_sends(self, serving: Serving, ipc: IPC) -> None:
+        queue = ipc.msgget(5, create=True)
+        received: list[Message] = []
+        waiting = threading.Thread(target=lambda: received.append(queue.receive(timeout=30)))
+        waiting.start()
+        wait_until(lambda: ipc.info().waiters, "the receiver to wait")
+        with connect_ipc(serving.tcp) as other:
+            os_user_may = other.msgget(5, mode=0) if os.geteuid() != 0 else ipc.msgget(5)
+            os_user_may.send(b"at last")
+        waiting.join(30)
+        assert received == [Message(1, b"at last")]
+
+    def test_a_message_that_does_not_fit_a_datagram_stays_for_tcp(self, serving: Serving, ipc: IPC) -> None:
+        queue = ipc.msgget(6, create=True, mode=0o666)
+        queue.set(qbytes=16384)
+        queue.send(b"x" * 8192)
+        with connect_ipc(serving.udp) as datagrams:
+            assert datagrams.msgget(6, mode=0).receive().text == b"x" * 8192  # a whole msgmax fits 8,800 bytes
+
+
+class TestWhatIsAcknowledgedStays:
+    """kill -9, and a new life."""
+
+    def test_after_kill_9_every_acknowledged_message_is_there_once(self, serving: Serving) -> None:
+        with connect_ipc(serving.local) as client:
+            queue = client.msgget(0x77, create=True)
+            for number in range(200):
+                queue.send(b"%d" % number, 1 + number % 3)
+            serving.kill()
+            serving.start()
+            again = client.msgget(0x77)
+            assert again.id == queue.id
+            found = [again.receive(nowait=True).text for _ in range(200)]
+            assert found == [b"%d" % number for number in range(200)]
+            with pytest.raises(IPCError):
+                again.receive(nowait=True)
+
+    def test_a_blocking_receive_lives_through_a_restart(self, serving: Serving) -> None:
+        with connect_ipc(serving.local) as client, connect_ipc(serving.local) as sender:
+            queue = client.msgget(0x78, create=True)
+            received: list[Message] = []
+            waiting = threading.Thread(target=lambda: received.append(queue.receive(timeout=60)))
+            waiting.start()
+            wait_until(lambda: sender.info().waiters, "the receiver to wait")
+            serving.kill()
+            serving.start()
+            sender.msgget(0x78).send(b"in the new life")
+            waiting.join(60)
+            assert received == [Message(1, b"in the new life")]
+
+    def test_what_a_polite_end_leaves_is_there_too(self, serving: Serving) -> None:
+        with connect_ipc(serving.local) as client:
+            client.msgget(0x79, create=True).send(b"kept")
+        assert serving.stop() == 0
+        assert not (serving.state / "ipcserver.sock").exists()
+        serving.start()
+        with connect_ipc(serving.local) as client:
+            assert client.msgget(0x79).receive(nowait=True).text == b"kept"
+
+    def test_a_memory_journal_says_that_it_keeps_nothing(self, tmp_path: Path) -> None:
+        with Serving(tmp_path, "--journal", "memory") as running:
+            assert "everything is lost when this server ends" in running.process.output
+            assert not (running.state / "journal.sqlite").exists()
+
+
+class TestBadStarts:
+    """One line, status 1, and nothing is touched."""
+
+    def start_in_vain(self, directory: Path, *arguments: str) -> str:
+        """Start a server that must not start; return what it wrote."""
+        serving = Serving(directory, *arguments)
+        with pytest.raises(pytest.fail.Exception):
+            serving.start()
+        process = serving.process.process
+        process.wait(30)
+        assert process.returncode == 1
+        return serving.process.output.splitlines()[-1]
+
+    def test_a_second_server_on_the_same_store_is_refused(self, serving: Serving, tmp_path: Path) -> None:
+        (tmp_path / "second").mkdir()
+        line = self.start_in_vain(
+            tmp_path / "second", "--state", str(serving.state), "--socket", str(tmp_path / "second" / "x.sock")
+        )
+        assert str(serving.state / "journal.sqlite") in line
+
+    def test_a_file_that_is_no_journal_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "state").mkdir()
+        journal = tmp_path / "state" / "journal.sqlite"
+        journal.write_bytes(b"precious" * 100)
+        line = self.start_in_vain(tmp_path)
+        assert str(journal) in line
+        assert journal.read_bytes() == b"precious" * 100
+
+    def test_a_port_that_is_taken_is_named(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            port = holder.getsockname()[1]
+            line = self.start_in_vain(tmp_path, "--port", str(port))
+        assert f"127.0.0.1:{port}" in line
+        assert "ss -" in line
+
+    def test_a_wrong_setting_is_named(self, tmp_path: Path) -> None:
+        assert "'nowhere' is not a network" in self.start_in_vain(tmp_path, "--trust", "nowhere")
+
+
+class TestPortmapper:
+    """The builtin one, on a port of its own."""
+
+    def test_the_program_is_found_through_it(self, tmp_path: Path) -> None:
+        with Serving(tmp_path, "--portmapper", "builtin", "--portmapper-port", "0") as running:
+            output = running.process.wait_for_output("registry: serving")
+            found = re.search(r"registry: serving .*? on tcp 127\.0\.0\.1:(\d+)", output)
+            assert found is not None
+            from rpcbind_reg import sync
+
+            uaddr = sync.find(536871512, 1, "127.0.0.1", "tcp", port=int(found[1]))
+            assert uaddr == f"127.0.0.1.{running.port >> 8}.{running.port & 255}"
+
+
+class TestSignals:
+    """SIGTERM and SIGINT end it in good order."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_ends_with_status_0_and_says_so(self, serving: Serving, number: signal.Signals) -> None:
+        serving.process.process.send_signal(number)
+        assert serving.process.process.wait(30) == 0
+        assert "nothing that was acknowledged is lost" in serving.process.output
+
+
+def test_the_commands_that_reach_an_unprivileged_server_have_its_ports() -> None:
+    assert reach("127.0.0.1", 6600, 6111) == [
+        "rpcinfo -a 127.0.0.1.25.200 -T tcp 536871512 1",
+        "ipcserver ipcs -H 127.0.0.1:6600",
+        "rpcbind-reg list 127.0.0.1:6111",
+    ]
+    assert Config().listen[0] == "127.0.0.1"
