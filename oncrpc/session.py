@@ -39,7 +39,7 @@ class StreamSession(Origin, Connection):
 
     What drives it: receive_data() or, for large records, buffer_to_fill() and filled(); then
     run(), which answers and says whether there is more to do. After each, send what
-    data_to_send() gives and say so with bytes_sent(). Read only while `reading` is true. Close
+    data_to_send() gives and say so with bytes_sent(). Call run() again if `runnable`. Read only while `reading` is true. Close
     when `finished` is true and nothing is unsent. `records` changes whenever a record was completed.
 
     Args:
@@ -136,6 +136,16 @@ class StreamSession(Origin, Connection):
             or self.finished
             or self.unsent + self.queued > self._server.limits.unsent_high
             or len(self.in_hand) >= self._server.limits.max_calls_in_hand
+        )
+
+    @property
+    def runnable(self) -> bool:
+        """Whether run() stopped with calls left, and there is room for their replies again."""
+        limits = self._server.limits
+        return (
+            self.stopped
+            and self.unsent + self.queued <= limits.unsent_high
+            and len(self.in_hand) < limits.max_calls_in_hand
         )
 
     @property

@@ -45,11 +45,12 @@ def make_monotonic(reactor: object) -> None:
     """Give a reactor a clock that nobody sets.
 
     Args:
-        reactor: Any reactor with a `seconds` of its own; a test's Clock stays as it is.
+        reactor: Any reactor. Another clock than Twisted's own was somebody's choice, and stays.
     """
     from twisted.internet.base import DelayedCall, ReactorBase
+    from twisted.python.runtime import seconds as wall_clock
 
-    if isinstance(reactor, ReactorBase) and reactor.seconds is not time.monotonic:
+    if isinstance(reactor, ReactorBase) and reactor.seconds is wall_clock:
         shift = time.monotonic() - reactor.seconds()
         # What waits already keeps its distance: a DelayedCall remembers the clock it was made with.
         for call in reactor.getDelayedCalls():

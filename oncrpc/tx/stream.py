@@ -192,13 +192,15 @@ class StreamTransport:
         if self.gone:
             return
         session = self.session
-        if session.run():
-            self.wake()
+        session.run()
         if self.gone:
             return
         if session.queued and not self._send():
             self.abort("sending failed")
             return
+        if session.stopped and session.runnable:
+            # Its share of this turn is used up, or what it could not send before is sent now.
+            self.wake()
         if session.mid_record:
             if not self.record_since or self.progress != session.records:
                 self.record_since = self.streams.now

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import xdr
 from oncrpc._gen import rpc_msg
 from oncrpc.auth import AuthSys, encode_opaque_auth
 from oncrpc.errors import (
@@ -69,8 +70,8 @@ class TestCalls:
             parse_call(CALL[:28] + word(2**32 - 1) + bytes(500))
 
     def test_it_is_what_the_specification_declares(self) -> None:
-        declared = rpc_msg.xdr.decode(rpc_msg.rpc_msg, CALL)
-        assert rpc_msg.xdr.encode(rpc_msg.rpc_msg, declared) == CALL
+        declared = xdr.decode(rpc_msg.rpc_msg, CALL)
+        assert xdr.encode(rpc_msg.rpc_msg, declared) == CALL
 
 
 class TestReplies:
@@ -103,4 +104,4 @@ class TestReplies:
     )
     def test_they_are_what_the_specification_declares(self, error: ProgramUnavailable) -> None:
         reply = encode_error(9, error)
-        assert rpc_msg.xdr.encode(rpc_msg.rpc_msg, rpc_msg.xdr.decode(rpc_msg.rpc_msg, reply)) == reply
+        assert xdr.encode(rpc_msg.rpc_msg, xdr.decode(rpc_msg.rpc_msg, reply)) == reply

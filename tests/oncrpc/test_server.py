@@ -359,7 +359,7 @@ class TestLater:
 
         bench = Bench(run_awaitable=run)
         served = Served()
-        bench.server = Server([served], run_awaitable=run)  # type: ignore[arg-type]
+        bench.server = Server([served], run_awaitable=run)
         bench.session = Pipe(StreamClient(first_xid=1), bench.server).session
         served.result = never()
         assert bench.call(10) == SUCCESS + word(6)
@@ -482,7 +482,7 @@ class TestObservers:
 
 
 def outcomes(events: Sequence[object]) -> list[object]:
-    return [event.results if isinstance(event, Answered) else type(event) for event in events]  # type: ignore[union-attr]
+    return [event.results if isinstance(event, Answered) else type(event) for event in events]
 
 
 @pytest.mark.parametrize("split", [0, 1, 3, 50])
