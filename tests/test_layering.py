@@ -20,6 +20,7 @@ TWISTED_FILES: Final = {
 
 LAZY_FILES: Final = {
     "ipcserver/cli/serve.py",
+    "oncrpc/cli/serve_faults.py",
     "rpcbind_reg/cli.py",
 }
 """Command lines that run a reactor once they know that one is needed: they import it inside a function."""
