@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.markup import escape
 from rich.syntax import Syntax
-from rich.table import Table
 
 from oncrpc import sync
 from oncrpc.cli.common import (
@@ -102,9 +101,6 @@ def _list(spec: Spec | None, *, json_output: bool) -> None:
     specs = (
         [spec] if spec else [load_text(file.read_text(encoding="utf-8"), str(file)) for _, file in installed_specs()]
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("number", "procedure", "file"):
-        table.add_column(column, no_wrap=True)
     seen = set[tuple[int, int]]()
     forms = []
     for one in specs:
@@ -124,15 +120,14 @@ def _list(spec: Spec | None, *, json_output: bool) -> None:
                         "file": Path(one.name).name,
                     }
                 )
-                table.add_row(
-                    f"{version.program}.{version.version}.{procedure.number}",
-                    f"{version.program_name}.{version.version_name}.{procedure.name}",
-                    f"[dim]{escape(Path(one.name).name)}[/]",
-                )
     if json_output:
         click.echo(json.dumps(forms, indent=2))
-    else:
-        out().print(table)
+        return
+    for form in forms:
+        number = f"{form['program']}.{form['version']}.{form['procedure']}"
+        name = f"{form['program_name']}.{form['version_name']}.{form['procedure_name']}"
+        # Lines as long as they must be: they are looked through with grep.
+        click.echo(f"{number:<16} {name:<42} {form['file']}")
 
 
 def _describe(question: _Question, *, json_output: bool) -> None:
