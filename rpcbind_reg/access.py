@@ -91,13 +91,11 @@ class CallitPolicy:
     def allows(self, program: int, procedure: int) -> bool:
         """Whether this call may be passed on.
 
-        Never to the registry itself, and never a procedure with an effect of the programs that trust the local host
-        (CVE-1999-0168 and its kin; rpcbind's list, with all of mountd and the password daemon shut). Procedure 0 does
-        nothing, and is what discovery calls.
+        Procedure 0 does nothing, and is what discovery calls. Of the registry itself nothing else is passed on, nor of
+        programs that trust the local host (CVE-1999-0168 and its kin: rpcbind's list, with all of mountd, the lock and
+        the status daemon added).
         """
-        if not self.enabled or program == REGISTRY_PROGRAM:
-            return False
-        return procedure == 0 or procedure not in _REFUSED.get(program, ())
+        return self.enabled and (procedure == 0 or procedure not in _REFUSED.get(program, ()))
 
 
 class _All:
@@ -106,6 +104,7 @@ class _All:
 
 
 _REFUSED: dict[int, _All | tuple[int, ...]] = {
+    REGISTRY_PROGRAM: _All(),
     100003: _All(),  # nfs
     100004: (3, 4, 5, 8),  # ypserv: match, first, next, all
     100005: _All(),  # mountd: mount and unmount change its list, and dump tells it

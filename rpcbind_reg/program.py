@@ -12,7 +12,7 @@ from oncrpc.errors import AuthenticationFailed, AuthStat, ProgramMismatch, Progr
 from oncrpc.program import LATER, NO_REPLY
 from rpcbind_reg._gen import portmap, rpcbind
 from rpcbind_reg.access import Caller, Origin
-from rpcbind_reg.mappings import Mapping
+from rpcbind_reg.mappings import REGISTRY_PROGRAM, Mapping
 from rpcbind_reg.uaddr import (
     SUN_PATH,
     UniversalAddressError,
@@ -146,6 +146,10 @@ class _Programs:
             else:
                 call.reply(NO_REPLY)
 
+        if mapping.program == REGISTRY_PROGRAM:
+            # Discovery calls the registry's own procedure 0: answered here, nothing is sent.
+            done(b"")
+            return LATER
         assert self._forwarder is not None
         self._forwarder.forward(mapping, what[2], arguments, done)
         return LATER

@@ -42,8 +42,9 @@ class TestCallit:
     def test_nothing_is_passed_on_unless_asked(self) -> None:
         assert not CallitPolicy().allows(100001, 0)
 
-    def test_never_to_the_registry_itself(self) -> None:
-        assert not CallitPolicy(enabled=True).allows(100000, 0)
+    def test_of_the_registry_itself_procedure_0_alone(self) -> None:
+        assert CallitPolicy(enabled=True).allows(100000, 0)
+        assert not any(CallitPolicy(enabled=True).allows(100000, number) for number in range(1, 13))
 
     @pytest.mark.parametrize(
         ("program", "procedure"), [(100003, 1), (100005, 1), (100005, 3), (100009, 1), (100017, 1), (100004, 3)]

@@ -308,6 +308,15 @@ class TestPassingOn:
         assert bench.call(bench.v4, "rpcbproc_bcast", forged, netid="udp") is NO_REPLY
         assert bench.forwarded.calls == []
 
+    def test_the_registrys_own_procedure_0_is_answered_without_calling_anybody(self) -> None:
+        bench = forwarding()
+        bench.registry.set(Mapping(100000, 2, "udp", "0.0.0.0.0.111"), None)
+        made = make_call(netid="udp", peer=REMOTE)
+        discovery = rpcbind.rpcb_rmtcallargs(100000, 2, 0, b"")
+        assert bench.call(bench.v4, "rpcbproc_bcast", discovery, made=made) is LATER
+        assert made.replies == [rpcbind.rpcb_rmtcallres("10.9.8.1.0.111", b"")]
+        assert bench.forwarded.calls == []
+
     def test_streams_are_not_passed_on(self) -> None:
         bench = forwarding()
         assert bench.call(bench.v4, "rpcbproc_bcast", CALL, netid="tcp") is NO_REPLY
