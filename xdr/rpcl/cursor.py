@@ -132,14 +132,17 @@ class Cursor:
                 return
             self.take()
 
-    def skip_definition(self) -> None:
-        """Go to where the next definition may begin, at least one token on."""
+    @property
+    def position(self) -> int:
+        """How many tokens were taken."""
+        return self._index
+
+    def skip_definition(self, start: int) -> None:
+        """Go to where the next definition may begin, at least one token on from `start`."""
         depth = 0
-        first = True
         while not self.at_end:
-            if not first and self._starts_definition():
+            if self._index > start and self._starts_definition():
                 return
-            first = False
             if self.sees("{"):
                 depth += 1
             elif self.sees("}"):

@@ -100,6 +100,11 @@ class Diagnostics:
             self.warnings.append(Diagnostic(place, message, hint, warning=True))
 
     @property
+    def faulty(self) -> bool:
+        """Whether any fault was found."""
+        return bool(self._errors)
+
+    @property
     def full(self) -> bool:
         """Whether no more faults are kept."""
         return len(self._errors) >= MAX_DIAGNOSTICS

@@ -70,7 +70,10 @@ def _operand(cursor: Cursor, what: str, depth: int) -> Expression:
         return Unary("-", Unary("-", operand, token.place), token.place)
     match token.kind:
         case "number":
-            return parse_number(cursor, cursor.take())
+            cursor.take()
+            if cursor.sees("."):
+                cursor.fail("constants are integers", token=token)
+            return parse_number(cursor, token)
         case "char":
             cursor.take()
             return Number(_character(cursor, token), token.text, token.place)

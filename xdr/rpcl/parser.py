@@ -78,10 +78,11 @@ class _Parser(Cursor):
         header, skip = self._header()
         definitions: list[Definition] = []
         while not self.at_end and not self.report.full:
+            start = self.position
             try:
                 self._definition(definitions, skip)
             except ParseError:
-                self.skip_definition()
+                self.skip_definition(start)
             skip = 0
         return Specification(
             tuple(definitions), header, remarks_of(self.next.before[skip:]), self._constants, tuple(self._imports)
@@ -149,10 +150,11 @@ class _Parser(Cursor):
         while not self.sees("}"):
             if self.at_end:
                 self.fail("expected '}' to close the namespace")
+            start = self.position
             try:
                 self._definition(into, skip)
             except ParseError:
-                self.skip_definition()
+                self.skip_definition(start)
             skip = 0
         self.take()
         self.accept(";")
@@ -282,6 +284,7 @@ class _Parser(Cursor):
     def _enum_body(self, name: str, place: Place) -> EnumBody:
         opening = self.expect("{", f"to open enum {name}".rstrip())
         enumerators: list[Enumerator] = []
+        faulty = False
         while not self.sees("}"):
             first = self.next
             try:
@@ -294,13 +297,14 @@ class _Parser(Cursor):
                 if comma is None and not self.sees("}"):
                     self.fail(f"expected ',' or '}}' after the enumerator {token.text!r}")
             except ParseError:
+                faulty = True
                 self._skip_enumerator()
                 continue
             ends = (last, comma) if comma is not None else (last,)
             enumerators.append(Enumerator(token.text, value, token.place, notes_of(first, *ends)))
         self.take()
         self._opening = opening
-        if not enumerators:
+        if not enumerators and not faulty:
             self.report.error(place, f"enum {name} has no enumerators".replace("  ", " "))
         return EnumBody(name, tuple(enumerators), place)
 
@@ -338,7 +342,8 @@ class _Parser(Cursor):
         return StructBody(name, tuple(fields), place)
 
     def _check_open(self, what: str, place: Place) -> None:
-        if self.at_end:
+        # No type is called so: what begins here is the next definition.
+        if self.at_end or self.sees("const", "typedef"):
             self.report.error(place, f"{what.strip()} is never closed", "end it with '};'")
             raise ParseError
 

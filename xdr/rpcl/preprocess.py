@@ -275,7 +275,9 @@ def preprocess(
     tokens: list[Token] = []
     result = Preprocessed(tokens)
     try:
-        tokens.extend(_tokens(reader, result, path))
+        # A comment that is never closed: everything behind it would be a fault too.
+        if not report.faulty:
+            tokens.extend(_tokens(reader, result, path))
     except RecursionError:
         report.error(reader.place(path, 1), "preprocessor: macros or conditions nest too deeply")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:

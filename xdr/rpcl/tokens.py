@@ -46,7 +46,7 @@ class Token:
 
 
 _BORDER = re.compile(r"[-*=_#~/\s]*\Z")
-_RULE = re.compile(r"^[-*=_#~/+]{3,}\s*|\s*[-*=_#~/+]{3,}$")
+_RULE = re.compile(r"^\s*[-*=_#~/+]{3,}\s*|\s*[-*=_#~/+]{3,}$")
 
 
 def comment_text(raw: str) -> str:
