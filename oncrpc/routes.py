@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from oncrpc.program import Connection, Peer, PeerCredentials, Procedure, Program
     from oncrpc.replay import ReplayCache
     from oncrpc.served_call import ServedCall
+    from oncrpc.server import Server
 
 __all__ = ["PROCEDURE_NULL", "Counters", "Entry", "Origin", "Route"]
 
 PROCEDURE_NULL: Final = 0
 """the procedure that every program has, and that does nothing (RFC 5531, section 12.1)"""
+
+Codecs = tuple[
+    tuple["Callable[..., tuple[Any, int]]", ...],
+    "Callable[[bytes], Any]",
+    "Callable[[Any, Callable[[bytes], object]], object]",
+    "Callable[[Any], bytes]",
+]
 
 # Accepted headers that are remembered for each kind of peer; at about 1 KiB each at worst.
 _MEMO_ENTRIES: Final = 1024
@@ -114,21 +122,30 @@ class Origin(ABC):
 class Route:
     """What becomes of a call with a certain header: which procedure, as whom.
 
+    Args:
+        server: Serves it.
+        entry: The procedure.
+        accepted: What the flavor said.
+        head: Bytes before the arguments.
+
     Attributes:
         program: Number, version and names are on its class.
         procedure: The procedure.
         method: The program's method.
         decoders: For each argument: (data, offset, lenient_padding=...) -> (value, offset).
         encode_to: (result, add) -> None.
+        decode: Turns all of the argument bytes into the one argument, if `takes_argument`.
+        encode: Turns the result into its bytes.
+        takes_argument: Whether the method takes an argument.
+        direct: Nothing stands between the message and the procedure: its arguments can be decoded
+            where they are, and its result follows the header of the reply.
         credential: Who calls.
         verifier: Of the reply.
-        head: Bytes before the arguments.
         after_xid: All of a successful reply's header but the xid.
         constant: The record mark of the answer, if that is always its header alone since the
             procedure does nothing; else empty.
         size: Bytes of that answer with its mark.
         replayed: Whether calls go through the replay cache, where there is one.
-        accepted: What the flavor said.
     """
 
     __slots__ = (
@@ -136,37 +153,45 @@ class Route:
         "after_xid",
         "constant",
         "credential",
+        "decode",
         "decoders",
+        "direct",
+        "encode",
         "encode_to",
         "head",
         "method",
-        "one_decoder",
         "procedure",
         "program",
         "replayed",
+        "server",
         "size",
         "strict",
+        "takes_argument",
         "verifier",
     )
 
-    def __init__(self, program: Program, procedure: Procedure, entry: Entry, accepted: Accepted, head: int) -> None:
+    def __init__(self, server: Server, entry: Entry, accepted: Accepted, head: int) -> None:
+        program = entry.program
+        procedure = entry.procedure
+        self.server = server
         self.program = program
         self.procedure = procedure
         self.method = entry.method
-        self.decoders, self.encode_to = entry.codecs()
-        self.one_decoder = self.decoders[0] if len(self.decoders) == 1 else None
+        self.decoders, self.decode, self.encode_to, self.encode = entry.codecs()
         self.credential = accepted.credential
         self.verifier = accepted.verifier
         self.head = head
         self.after_xid = encode_success(0, accepted.verifier)[4:]
-        plain = accepted.unwrap is None and accepted.wrap is None
-        self.constant = b""
         self.size = 8 + len(self.after_xid)
-        if entry.does_nothing and plain and not program._strict:  # noqa: SLF001 - ours to read
-            self.constant = (LAST_FRAGMENT | self.size - 4).to_bytes(4, "big")
+        plain = accepted.unwrap is None and accepted.wrap is None and accepted.answer is None
+        self.strict = program._strict  # noqa: SLF001 - ours to read
         self.replayed = procedure.number != PROCEDURE_NULL and procedure.method not in program._repeatable  # noqa: SLF001
-        self.strict = program._strict  # noqa: SLF001
         self.accepted = accepted
+        self.constant = b""
+        if entry.does_nothing and plain and not self.strict and not server.watched:
+            self.constant = (LAST_FRAGMENT | self.size - 4).to_bytes(4, "big")
+        self.takes_argument = len(self.decoders) > 0
+        self.direct = plain and len(self.decoders) <= 1 and not server.watched
 
 
 class Entry:
@@ -190,26 +215,40 @@ class Entry:
         self.method: Callable[..., Any] = method
         self._arguments = tuple(xdr.codec(each, module=module) for each in procedure.arguments)
         self._result = None if void else xdr.codec(procedure.result, module=module)
-        self._prepared: tuple[tuple[Any, ...], Any] | None = None
+        self._prepared: Codecs | None = None
         self.does_nothing = (
             procedure.number == PROCEDURE_NULL and void and not procedure.arguments and _does_nothing(method)
         )
 
-    def codecs(self) -> tuple[tuple[Any, ...], Any]:
-        """Return the functions that decode each argument, and the one that encodes the result.
+    def codecs(self) -> Codecs:
+        """Return what decodes and encodes.
 
-        A codec's methods replace themselves when they are first called. That is made to happen
-        here, when the first call comes, so that every later one has the final functions.
+        Codecs write their functions when they are first called, and those take their methods'
+        places. That is made to happen here, when the first call comes, so that every later one
+        has the final functions.
+
+        Returns:
+            Decoders of each argument; what decodes all bytes to the only one; what encodes the
+            result in parts; what encodes it whole.
         """
         if self._prepared is None:
-            for codec in self._arguments:
+            arguments, result = self._arguments, self._result
+            for codec in arguments:
                 with suppress(Exception):
                     codec.decode_from(b"")
-            if self._result is not None:
                 with suppress(Exception):
-                    self._result.encode_to(object(), bytes.__len__)
-            decoders = tuple(codec.decode_from for codec in self._arguments)
-            self._prepared = decoders, _no_body if self._result is None else self._result.encode_to
+                    codec.decode(b"")
+            if result is not None:
+                with suppress(Exception):
+                    result.encode_to(object(), bytes.__len__)
+                with suppress(Exception):
+                    result.encode(object())
+            self._prepared = (
+                tuple(codec.decode_from for codec in arguments),
+                arguments[0].decode if len(arguments) == 1 else _no_arguments,
+                _no_body if result is None else result.encode_to,
+                _empty if result is None else result.encode,
+            )
         return self._prepared
 
 
@@ -225,3 +264,16 @@ def _does_nothing(method: object) -> bool:
 def _no_body(value: object, add: Callable[[bytes], object]) -> None:
     """Encode void."""
     del value, add
+
+
+def _empty(value: object) -> bytes:
+    """Encode void, whole."""
+    del value
+    return b""
+
+
+def _no_arguments(data: bytes) -> None:
+    """Decode void, whole."""
+    if data:
+        msg = "void"
+        raise xdr.XDRDecodeError(msg, 0, f"{len(data)} bytes")

@@ -15,11 +15,24 @@ if TYPE_CHECKING:
     from oncrpc.program import Connection, Peer, Procedure
     from oncrpc.replay import ReplayKey
     from oncrpc.routes import Origin, Route
-    from oncrpc.server import Server
 
 __all__ = ["ServedCall"]
 
 _XID = Struct(">I")
+
+
+class _More:
+    """What few calls need: those that are answered later, watched, or remembered."""
+
+    __slots__ = ("cancel", "hangup", "ready", "replay_key", "seen", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = False
+        self.ready: Sequence[bytes] | None = None
+        self.replay_key: ReplayKey | None = None
+        self.seen: CallSeen | None = None
+        self.cancel: list[Callable[[], object]] = []
+        self.hangup: list[Callable[[], object]] = []
 
 
 class ServedCall(Call):
@@ -32,35 +45,41 @@ class ServedCall(Call):
         raw_xid: The xid's four bytes.
         route: What the header means.
         origin: Where it came from.
-        server: Encodes the answer.
     """
 
-    __slots__ = (
-        "_cancel",
-        "_hangup",
-        "answered",
-        "origin",
-        "raw_xid",
-        "ready",
-        "replay_key",
-        "route",
-        "seen",
-        "server",
-        "waiting",
-    )
+    __slots__ = ("_more", "answered", "origin", "raw_xid", "route")
 
-    def __init__(self, raw_xid: bytes, route: Route, origin: Origin, server: Server) -> None:
+    def __init__(self, raw_xid: bytes, route: Route, origin: Origin) -> None:
         self.raw_xid = raw_xid
         self.route = route
         self.origin = origin
-        self.server = server
         self.answered = False
-        self.waiting = False
-        self.ready: Sequence[bytes] | None = None
-        self.replay_key: ReplayKey | None = None
-        self.seen: CallSeen | None = None
-        self._cancel: list[Callable[[], object]] | None = None
-        self._hangup: list[Callable[[], object]] | None = None
+        self._more: _More | None = None
+
+    @property
+    def more(self) -> _More:
+        """What few calls need, made when it is."""
+        more = self._more
+        if more is None:
+            more = self._more = _More()
+        return more
+
+    @property
+    def replay_key(self) -> ReplayKey | None:
+        """Its key in the replay cache, if its reply is to be kept there."""
+        return None if self._more is None else self._more.replay_key
+
+    @property
+    def seen(self) -> CallSeen | None:
+        """What observers were told at its start, until they are told its end."""
+        return None if self._more is None else self._more.seen
+
+    def take_ready(self) -> Sequence[bytes] | None:
+        """Return the reply that was made before the procedure returned, once."""
+        if self._more is None:
+            return None
+        ready, self._more.ready = self._more.ready, None
+        return ready
 
     def __repr__(self) -> str:
         return f"<call {self.xid:#x} of {self.route.procedure.name} from {self.origin.peer}>"
@@ -113,50 +132,47 @@ class ServedCall(Call):
 
     def reply(self, value: Any) -> None:
         """Answer with the result, or NO_REPLY to answer nothing, after LATER was returned."""
-        self._answer(self.server.silence if value is LaterType.NO_REPLY else self.server.success, value)
+        self._answer(self.route.server.silence if value is LaterType.NO_REPLY else self.route.server.success, value)
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, after LATER was returned."""
-        self._answer(self.server.failure, error)
+        self._answer(self.route.server.failure, error)
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once if the connection is lost before this call is answered."""
-        if self._cancel is None:
-            self._cancel = []
-        self._cancel.append(callback)
+        self.more.cancel.append(callback)
 
     def on_hangup(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once when the caller stops sending before this call is answered."""
         connection = self.origin.connection
         if connection is not None and connection.half_closed:
             callback()
-            return
-        if self._hangup is None:
-            self._hangup = []
-        self._hangup.append(callback)
+        else:
+            self.more.hangup.append(callback)
 
     def hung_up(self) -> None:
         """The caller stopped sending."""
-        callbacks, self._hangup = self._hangup, None
+        more = self.more
+        callbacks, more.hangup = more.hangup, []
         self._tell(callbacks)
 
     def connection_lost(self) -> None:
         """The connection is gone: an answer would be dropped."""
         self.hung_up()
-        self.waiting = False
+        more = self.more
+        more.waiting = False
         if not self.answered:
-            self.server.lost(self)
-        callbacks, self._cancel = self._cancel, None
+            self.route.server.lost(self)
+        callbacks, more.cancel = more.cancel, []
         self._tell(callbacks)
 
-    def _tell(self, callbacks: list[Callable[[], object]] | None) -> None:
-        for callback in callbacks or ():
+    def _tell(self, callbacks: list[Callable[[], object]]) -> None:
+        for callback in callbacks:
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - one program's fault must not keep the others from being told
-                self.server.notice(
-                    "handler failed", self.peer, f"{self.route.procedure.name}: at its cancelling", error
-                )
+                name = self.route.procedure.name
+                self.route.server.notice("handler failed", self.peer, f"{name}: when its caller was gone", error)
 
     def _answer(self, encode: Callable[[ServedCall, Any], Sequence[bytes]], value: Any) -> None:
         if self.answered:
@@ -164,11 +180,12 @@ class ServedCall(Call):
             raise RuntimeError(msg)
         # Also for a caller that is gone: the replay cache keeps the reply for its next try.
         reply = encode(self, value)
-        self._cancel = self._hangup = None
-        if self.waiting:
-            self.waiting = False
+        more = self.more
+        more.cancel, more.hangup = [], []
+        if more.waiting:
+            more.waiting = False
             self.origin.in_hand.discard(self)
             self.origin.deliver(reply)
         elif self.origin.connection is None or not self.origin.connection.closed:
             # The method has not returned yet: its reply goes out with those of its neighbours.
-            self.ready = reply
+            more.ready = reply

@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from oncrpc.program import Caller, Connection, Peer
     from oncrpc.session import StreamSession
 
-__all__ = ["Server"]
+__all__ = ["LATER_KINDS", "Server"]
 
 _DIGEST_SIZE: Final = 16
 _SUCCESS: Final = AcceptStat.SUCCESS.name
 
 
-# Whether results of a type are awaited, by type.
-_awaited: dict[type, bool] = {}
+LATER_KINDS: Final[dict[type, bool]] = {LaterType: True}
+"""By type, for those seen: whether what a procedure returned is something else than its result."""
 
 
 class Server:
@@ -219,9 +219,7 @@ class Server:
         entry = procedures.get(header.procedure)
         if entry is None:
             raise ProcedureUnavailable
-        route = Route(entry.program, entry.procedure, entry, accepted, header.arguments)
-        if self.watched:
-            route.constant = b""
+        route = Route(self, entry, accepted, header.arguments)
         if accepted.reusable and accepted.answer is None:
             origin.remember(bytes(record[4 : header.arguments]), route)
         return route
@@ -240,9 +238,9 @@ class Server:
         Returns:
             The reply in parts, without record mark; None if there is none, or not yet.
         """
-        call = ServedCall(bytes(record[:4]), route, origin, self)
+        call = ServedCall(bytes(record[:4]), route, origin)
         if self._watched:
-            call.seen = self._start(call, record, origin, started)
+            call.more.seen = self._start(call, record, origin, started)
         cache = origin.replay
         if cache is not None and route.replayed:
             key = (
@@ -261,7 +259,7 @@ class Server:
             if kept is not None:
                 self._end(call, "REPLAYED", kept)
                 return kept
-            call.replay_key = key
+            call.more.replay_key = key
         try:
             if route.accepted.answer is not None:
                 body = [route.accepted.answer]
@@ -271,15 +269,11 @@ class Server:
             if route.accepted.unwrap is not None:
                 data, head = route.accepted.unwrap(bytes(record[head:])), 0
             lenient = not route.strict
-            if route.one_decoder is not None:
-                value, end = route.one_decoder(data, head, lenient_padding=lenient)
-                values: tuple[Any, ...] = (value,)
-            else:
-                end = head
-                values = ()
-                for decode in route.decoders:
-                    value, end = decode(data, end, lenient_padding=lenient)
-                    values += (value,)
+            values: tuple[Any, ...] = ()
+            end = head
+            for decode in route.decoders:
+                value, end = decode(data, end, lenient_padding=lenient)
+                values += (value,)
             if end != len(data):
                 self._surplus(route, len(data) - end)
         except (xdr.XDRDecodeError, GarbageArguments) as error:
@@ -290,18 +284,22 @@ class Server:
             result = route.method(call, *values)
         except Exception as error:  # noqa: BLE001 - becomes the reply
             return self.failure(call, error)
+        return self.settle(call, result)
+
+    def settle(self, call: ServedCall, result: Any) -> Sequence[bytes] | None:
+        """Make of what a procedure returned its reply; None if there is none, or not yet."""
         kind = result.__class__
-        if kind is LaterType:
-            if result is LaterType.NO_REPLY:
-                self._no_reply(call)
-                return None
+        later = LATER_KINDS.get(kind)
+        if later is None:
+            later = LATER_KINDS[kind] = hasattr(kind, "__await__")
+        if not later:
+            return self.success(call, result)
+        if result is LaterType.LATER:
             return self._later(call)
-        awaited = _awaited.get(kind)
-        if awaited is None:
-            awaited = _awaited[kind] = hasattr(kind, "__await__")
-        if awaited:
-            return self._await(call, result)
-        return self.success(call, result)
+        if result is LaterType.NO_REPLY:
+            self._no_reply(call)
+            return None
+        return self._await(call, result)
 
     def success(self, call: ServedCall, result: Any) -> Sequence[bytes]:
         """Make the reply that carries a result; or the one that says it cannot be carried."""
@@ -409,12 +407,11 @@ class Server:
 
     def _later(self, call: ServedCall) -> Sequence[bytes] | None:
         """The procedure answers later; or it did already, before it returned."""
-        ready = call.ready
+        ready = call.take_ready()
         if ready is not None:
-            call.ready = None
             return ready
         if not call.answered:
-            call.waiting = True
+            call.more.waiting = True
             call.origin.in_hand.add(call)
         return None
 
@@ -479,7 +476,7 @@ class Server:
         seen = call.seen
         if seen is None:
             return
-        call.seen = None
+        call.more.seen = None
         seen.outcome = outcome
         seen.reply_bytes = sum(map(len, reply))
         seen.seconds = self.clock() - seen.started
