@@ -11,10 +11,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twisted.python.systemd import ListenFDs
-
 from ipcserver.config import PORT, UNPRIVILEGED_PORT, Config
-from oncrpc.tx.sockets import CannotServe, open_endpoints
+from oncrpc.tx.sockets import CannotServe, open_endpoints, passed_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +108,7 @@ def bind_hosts(hosts: Sequence[str], port: int, *, skip_absent: bool) -> Sockets
 
 def _activated() -> Sockets | None:
     """Return the sockets that systemd passed to this process, if it did (sd_listen_fds(3))."""
-    descriptors = ListenFDs.fromEnvironment().inheritedDescriptors()
+    descriptors = passed_descriptors()
     if not descriptors:
         return None
     sockets = Sockets()

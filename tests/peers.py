@@ -167,6 +167,7 @@ class Background:
         stdin: As for Popen.
         env: The environment; default: :func:`environment`.
         cwd: The working directory.
+        pass_fds: Descriptors that it inherits.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class Background:
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.log = log
         with log.open("wb") as output:
@@ -188,6 +190,7 @@ class Background:
                 env=dict(env) if env is not None else environment(),
                 cwd=cwd,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
 
     @property
@@ -313,6 +316,26 @@ class Namespace:
     ) -> None:
         """Wait until a port of it is listened on (TCP) or bound (UDP); the kernel tells, nothing is sent."""
         wait_until(lambda: port in self.ports(netid), f"{netid} port {port} in the namespace", timeout=timeout)
+
+    def share(self, *paths: Path) -> None:
+        """Let every user of it reach these, also below folders that only root may enter, such as /root.
+
+        Such a folder is hidden, in the namespace alone, by an empty one with the paths mounted in their places.
+        """
+        hidden: dict[Path, list[Path]] = {}
+        for path in paths:
+            closed = [folder for folder in path.parents if not folder.stat().st_mode & 0o001]
+            if closed:
+                hidden.setdefault(closed[-1], []).append(path)
+        for folder, inside in hidden.items():
+            kept = [Path(f"/run/shared{folder}/{number}") for number in range(len(inside))]
+            for path, place in zip(inside, kept, strict=True):
+                self.run("mkdir", "-p", place)
+                self.run("mount", "--rbind", path, place)
+            self.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+            for path, place in zip(inside, kept, strict=True):
+                self.run("mkdir", "-p", path)
+                self.run("mount", "--rbind", place, path)
 
     def wait_for_program(self, number: int, *, timeout: float = 20.0) -> None:
         """Wait until the portmapper of it lists a program, whatever its versions and ports."""

@@ -10,13 +10,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet import endpoints
 from twisted.internet.error import CannotListenError
-from twisted.python.systemd import ListenFDs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CannotServe", "Endpoint", "ServedAddress", "netid_of", "open_endpoints", "parse_endpoint"]
+__all__ = [
+    "CannotServe",
+    "Endpoint",
+    "ServedAddress",
+    "netid_of",
+    "open_endpoints",
+    "parse_endpoint",
+    "passed_descriptors",
+]
 
 BACKLOG: Final = 1024
 _PRIVILEGED: Final = 1024
@@ -172,7 +180,7 @@ def open_endpoints(endpoints: Sequence[str | socket.socket], *, listen: bool = T
                 continue
             if each.kind == "systemd":
                 if passed is None:
-                    passed = ListenFDs.fromEnvironment().inheritedDescriptors()
+                    passed = passed_descriptors()
                 made = _passed(passed, each.index)
             elif each.kind == "unix":
                 made = _local(each)
@@ -236,8 +244,8 @@ def _hint(endpoint: Endpoint, problem: OSError) -> str:
         who = f"`ss -{'t' if endpoint.kind == 'tcp' else 'u'}lnp sport = :{port}` shows who has it"
         if _BINDRESVPORT <= port < _PRIVILEGED:
             return (
-                "an RPC program of this machine (ypbind, statd, mountd, an NFS mount) may have it: bindresvport(3) gives"
-                f" them ports from 600 on, except those in /etc/bindresvport.blacklist; {who}"
+                "an RPC program of this machine (ypbind, statd, mountd, an NFS mount) may have it: bindresvport(3)"
+                f" gives them ports from 600 on, except those in /etc/bindresvport.blacklist; {who}"
             )
         return f"most likely rpcbind has it; {who}" if port == _SUNRPC else who
     if problem.errno in {errno.EACCES, errno.EPERM} and port < _PRIVILEGED:
@@ -297,6 +305,13 @@ def _remove_stale(path: str) -> None:
                 os.unlink(path)  # noqa: PTH108 - beside bind(), which takes text
         except OSError:
             return
+
+
+def passed_descriptors() -> list[int]:
+    """Return the descriptors of the sockets that systemd passed to this process (sd_listen_fds(3)), if it did."""
+    # Twisted's endpoints take the variables away when they are imported, which anything may have done by now, and
+    # keep what these said here, for their own "systemd:" strings.
+    return endpoints._SystemdParser._sddaemon.inheritedDescriptors()  # noqa: SLF001
 
 
 def _passed(descriptors: list[int], index: int) -> socket.socket:

@@ -48,6 +48,7 @@ def passed_descriptors(*sockets: socket.socket) -> list[int]:
 def a_state_for_nobody(namespace: Namespace, directory: Path) -> pwd.struct_passwd:
     """Make a state directory that nobody owns, and let nobody reach it, the interpreter and the checkout."""
     nobody = pwd.getpwnam("nobody")
+    directory.chmod(0o755)
     namespace.share(directory, Path(sys.base_prefix), Path(sys.prefix), ROOT)
     (directory / "state").mkdir()
     os.chown(directory / "state", nobody.pw_uid, nobody.pw_gid)

@@ -134,8 +134,8 @@ class TestSocketActivation:
         ):
             datagrams.bind(("127.0.0.1", stream.getsockname()[1]))
             script = (
-                "import os, sys; from pathlib import Path; from ipcserver.bind import bind_service;"
-                "from ipcserver.config import Config; os.environ['LISTEN_PID'] = str(os.getpid());"
+                "import os, sys; from pathlib import Path; os.environ['LISTEN_PID'] = str(os.getpid());"
+                "from ipcserver.bind import bind_service; from ipcserver.config import Config;"
                 "found = bind_service(Config(state=Path(sys.argv[1]), port=1));"
                 "print(found.port, [sock.type.name for sock in found.bound], 'LISTEN_FDS' in os.environ)"
             )
