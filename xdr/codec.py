@@ -57,7 +57,8 @@ class Codec(Generic[_T]):
             XDREncodeError: The value does not fit the type; nothing was encoded.
         """
         with _lock:
-            function = self.__dict__["encode"] = self._make_encode()
+            # A caller may have kept this very method: the function is made once all the same.
+            function = self.__dict__.get("encode") or self.__dict__.setdefault("encode", self._make_encode())
         made: bytes = function(value, max_depth=max_depth)
         return made
 
@@ -75,7 +76,8 @@ class Codec(Generic[_T]):
             XDREncodeError: The value does not fit the type.
         """
         with _lock:
-            function = self.__dict__["encode_to"] = self._make_encode_to()
+            # A caller may have kept this very method: the function is made once all the same.
+            function = self.__dict__.get("encode_to") or self.__dict__.setdefault("encode_to", self._make_encode_to())
         function(value, add, max_depth=max_depth)
 
     def decode(
@@ -96,7 +98,8 @@ class Codec(Generic[_T]):
             XDRDecodeError: The data is not an encoding of a value of the type, or bytes follow it.
         """
         with _lock:
-            function = self.__dict__["decode"] = self._make_decode()
+            # A caller may have kept this very method: the function is made once all the same.
+            function = self.__dict__.get("decode") or self.__dict__.setdefault("decode", self._make_decode())
         value: _T = function(data, lenient_padding=lenient_padding, max_depth=max_depth)
         return value
 
@@ -121,7 +124,8 @@ class Codec(Generic[_T]):
             ValueError: The offset is negative.
         """
         with _lock:
-            function = self.__dict__["decode_from"] = self._make_decode_from()
+            # A caller may have kept this very method: the function is made once all the same.
+            function = self.__dict__.get("decode_from") or self.__dict__.setdefault("decode_from", self._make_decode_from())
         made: tuple[_T, int] = function(data, offset, lenient_padding=lenient_padding, max_depth=max_depth)
         return made
 
