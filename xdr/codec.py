@@ -125,7 +125,9 @@ class Codec(Generic[_T]):
         """
         with _lock:
             # A caller may have kept this very method: the function is made once all the same.
-            function = self.__dict__.get("decode_from") or self.__dict__.setdefault("decode_from", self._make_decode_from())
+            function = self.__dict__.get("decode_from")
+            if function is None:
+                function = self.__dict__["decode_from"] = self._make_decode_from()
         made: tuple[_T, int] = function(data, offset, lenient_padding=lenient_padding, max_depth=max_depth)
         return made
 
