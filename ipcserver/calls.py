@@ -107,6 +107,7 @@ class Calls:
         self._limit = slots
         self._available = threading.Semaphore(slots)
         self._closed = threading.Event()
+        self._interrupted = False
         self._nonce = secrets.randbits(63)
         if session:
             self._hello()
@@ -117,7 +118,8 @@ class Calls:
     def close(self) -> None:
         """End the session and the connections.
 
-        What was received is acknowledged first; a call that was interrupted is not, so its message goes back.
+        What was received is acknowledged first. After a call that was interrupted the session is left to its lease:
+        a goodbye would acknowledge a message that nobody saw, the end of the lease puts it back.
         """
         if self._closed.is_set():
             return
@@ -125,7 +127,8 @@ class Calls:
         try:
             if self._session != _NO_SESSION:
                 self.ask("ripc_renew", gen.ripc_renew_args(self._session, self._acks()))
-                self.ask("ripc_goodbye", self._session)
+                if not self._interrupted:
+                    self.ask("ripc_goodbye", self._session)
         except (RPCError, OSError):
             pass  # the lease ends it
         finally:
@@ -263,7 +266,7 @@ class Calls:
 
     def _abandon(self, slot: _Slot) -> None:
         """Give up a slot whose call was interrupted: the server stops waiting, and gets no acknowledgement."""
-        slot.abandoned = True
+        slot.abandoned = self._interrupted = True
         slot.disconnect()
         try:
             with sync.connect(gen.IPCPROG_1_SyncClient, self.address, credential=self._credential, timeout=2.0) as stub:

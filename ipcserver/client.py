@@ -135,7 +135,8 @@ class IPC:
     def close(self) -> None:
         """End the session and the connections.
 
-        What was received is acknowledged first; a call that was interrupted is not, so its message goes back.
+        What was received is acknowledged first. After a call that was interrupted (KeyboardInterrupt) the session is
+        left to its lease, so that a message that was on its way goes back to its queue.
         """
         self._calls.close()
 
@@ -295,7 +296,7 @@ class SemaphoreSet(_Object):
             timeout: Longest wait in seconds; None: no end.
 
         Raises:
-            IPCError: EAGAIN (would wait, or the timeout), EFBIG, ERANGE, EACCES, EIDRM, E2BIG, EINVAL.
+            IPCError: EAGAIN (would wait), ETIMEDOUT (semtimedop(2) says EAGAIN for it), EFBIG, ERANGE, EACCES, EIDRM, E2BIG, EINVAL.
         """
         sops = [gen.ripc_sembuf(num, op, *(rest or (0,))) for num, op, *rest in operations]
         result = self._calls.waiting(

@@ -18,6 +18,7 @@ _ERRNO: Final = {
 """Those statuses that System V or this machine has a number for."""
 
 _TEXT: Final = {
+    ripc_status.RIPC_ETIMEDOUT: "nothing came of it in the time allowed",
     ripc_status.RIPC_ENOSESSION: "the session ended, or never was",
     ripc_status.RIPC_EMISORDERED: "the sequence number is not the slot's next",
     ripc_status.RIPC_EFALSERETRY: "another call had this slot and sequence number",
