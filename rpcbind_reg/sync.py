@@ -16,20 +16,27 @@ not do what it was asked to.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
+import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from oncrpc import sync as blocking
 from oncrpc.errors import CallTimedOut, NotConnected, RPCError
 from rpcbind_reg import client as conversations
+from rpcbind_reg.broadcast import WAITS, Discovery, broadcast_addresses
 from rpcbind_reg.client import SOCKET_PATHS, Line, Place, RegistryUnavailable, default_netid
+from rpcbind_reg.interfaces import list_interfaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from oncrpc.auth import Credential
     from oncrpc.program import ClientStub
+    from rpcbind_reg.broadcast import Discovered
     from rpcbind_reg.client import PassedOn, Steps
     from rpcbind_reg.mappings import Mapping
     from rpcbind_reg.statistics import Statistics
@@ -213,6 +220,77 @@ def call_indirectly(
     """Have a machine's registry call one of its programs, over UDP."""
     steps = conversations.call_indirectly(program, version, procedure, arguments, indirect=indirect)
     return run(steps, Place(host, port), netid=default_netid(host, "udp"), timeout=timeout)
+
+
+def discover(
+    program: int,
+    version: int,
+    *,
+    addresses: Sequence[str] = (),
+    port: int = conversations.REGISTRY_PORT,
+    wait: float = 4.0,
+) -> Iterator[Discovered]:
+    """Find the machines of the networks here that serve a program, by broadcast.
+
+    Only registries that pass calls on answer; most are told not to.
+
+    Args:
+        program: Program number; 100000 finds the registries themselves.
+        version: Version number.
+        addresses: Broadcast and multicast addresses; those of all interfaces if empty.
+        port: The registries' port.
+        wait: Seconds to listen.
+
+    Yields:
+        Each machine once, as its answer comes.
+
+    Raises:
+        NotConnected: Nothing could be sent: there is no network that can broadcast.
+    """
+    targets = list(addresses) or broadcast_addresses(list_interfaces())
+    search = Discovery(program, version, xid=int.from_bytes(os.urandom(4), "big"))
+    families = {socket.AF_INET6 if ":" in target else socket.AF_INET for target in targets}
+    start = time.monotonic()
+    sendings = deque(start + delay for delay in WAITS)
+    with contextlib.ExitStack() as stack:
+        sockets = {family: stack.enter_context(_broadcaster(family)) for family in families}
+        while (now := time.monotonic()) < start + wait:
+            if sendings and sendings[0] <= now:
+                sendings.popleft()
+                _broadcast(search, sockets, targets, port)
+            until = min(start + wait, sendings[0] if sendings else math.inf)
+            ready, _, _ = select.select(sockets.values(), [], [], max(0.0, until - time.monotonic()))
+            for each in ready:
+                datagram, sender = each.recvfrom(65536)
+                found = search.receive(datagram, sender[0], ipv6=each.family == socket.AF_INET6)
+                if found is not None:
+                    yield found
+
+
+def _broadcaster(family: socket.AddressFamily) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    if family == socket.AF_INET:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    return made
+
+
+def _broadcast(
+    search: Discovery, sockets: dict[socket.AddressFamily, socket.socket], targets: Sequence[str], port: int
+) -> None:
+    errors: list[OSError] = []
+    for target in targets:
+        ipv6 = ":" in target
+        family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        try:
+            where = socket.getaddrinfo(target, port, family, socket.SOCK_DGRAM)[0][4]
+            sockets[family].sendto(search.datagram(ipv6=ipv6), where)
+        except OSError as error:
+            errors.append(error)
+    if len(errors) == len(targets):
+        reason = errors[0].strerror if errors else "no interface is up that can broadcast"
+        message = f"nothing could be broadcast: {reason}"
+        raise NotConnected(message)
 
 
 def wait_for_registry(place: Place, *, timeout: float = TIMEOUT) -> int:

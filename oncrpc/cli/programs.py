@@ -85,7 +85,7 @@ def program_number(text: str) -> int:
 
 def program_name(number: int) -> str:
     """A program's name, or its number as text."""
-    for names in (_spec_programs, _etc_rpc):
+    for names in (_etc_rpc, _spec_programs):
         for name, known in names():
             if known == number:
                 return name

@@ -53,7 +53,7 @@ def test_libtirpc_is_noticed_for_what_it_is(
         suite = Suite(target, all_cases())
         suite.run()
     assert unlike_the_rules(suite) == expected
-    assert suite.count(Status.PASS) > 40
+    assert suite.count(Status.PASS) >= 40
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -93,7 +93,7 @@ def test_statistics_are_printed_alike(namespace: peers.Namespace, registrant: Pa
 
 @pytest.mark.parametrize("kind", ["rpcbind", "ours"])
 def test_broadcasts_discover_registries_and_programs(namespace: peers.Namespace, registrant: Path, kind: str) -> None:
-    """By rpcinfo -b, over an interface that can broadcast; calls must be passed on for it. It listens for 12 seconds."""
+    """By rpcinfo -b, over an interface that can broadcast; calls must be passed on. It listens for 12 seconds."""
     namespace.run("ip", "link", "add", "net0", "type", "veth", "peer", "name", "net1")
     namespace.run("ip", "addr", "add", "10.9.8.1/24", "broadcast", "10.9.8.255", "dev", "net0")
     namespace.run("ip", "link", "set", "net0", "up")
