@@ -296,7 +296,8 @@ class SemaphoreSet(_Object):
             timeout: Longest wait in seconds; None: no end.
 
         Raises:
-            IPCError: EAGAIN (would wait), ETIMEDOUT (semtimedop(2) says EAGAIN for it), EFBIG, ERANGE, EACCES, EIDRM, E2BIG, EINVAL.
+            IPCError: EAGAIN (would wait), ETIMEDOUT (semtimedop(2) says EAGAIN for it), EFBIG, ERANGE, EACCES, EIDRM,
+                E2BIG, EINVAL.
         """
         sops = [gen.ripc_sembuf(num, op, *(rest or (0,))) for num, op, *rest in operations]
         result = self._calls.waiting(
