@@ -27,6 +27,21 @@ def _plug_ins() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group="oncrpc.commands") if entry.name not in _COMMANDS}
 
 
+def _loaded(entry: EntryPoint) -> click.Command:
+    """A plug-in's command; one that only says why, if it cannot be imported: the others must go on working."""
+    try:
+        command = entry.load()
+    except ImportError as error:
+        why = f"the command {entry.name} ({entry.value}) cannot be loaded: {error}"
+
+        def refuse() -> None:
+            raise click.ClickException(why)
+
+        return click.Command(entry.name, callback=refuse, short_help=f"({why})")
+    assert isinstance(command, click.Command)
+    return command
+
+
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are needed."""
 
@@ -43,7 +58,7 @@ class _LazyGroup(click.Group):
             module, _, name = place.partition(":")
             command = getattr(importlib.import_module(module), name)
         elif entry := _plug_ins().get(cmd_name):
-            command = entry.load()
+            command = _loaded(entry)
         else:
             return None
         assert isinstance(command, click.Command)

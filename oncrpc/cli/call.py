@@ -102,24 +102,24 @@ def _list(spec: Spec | None, *, json_output: bool) -> None:
         [spec] if spec else [load_text(file.read_text(encoding="utf-8"), str(file)) for _, file in installed_specs()]
     )
     seen = set[tuple[int, int]]()
-    forms = []
+    forms: list[dict[str, Any]] = []
     for one in specs:
         for version in one.versions:
             if (version.program, version.version) in seen:
                 continue
             seen.add((version.program, version.version))
-            for procedure in version.procedures:
-                forms.append(
-                    {
-                        "program": version.program,
-                        "program_name": version.program_name,
-                        "version": version.version,
-                        "version_name": version.version_name,
-                        "procedure": procedure.number,
-                        "procedure_name": procedure.name,
-                        "file": Path(one.name).name,
-                    }
-                )
+            forms.extend(
+                {
+                    "program": version.program,
+                    "program_name": version.program_name,
+                    "version": version.version,
+                    "version_name": version.version_name,
+                    "procedure": procedure.number,
+                    "procedure_name": procedure.name,
+                    "file": Path(one.name).name,
+                }
+                for procedure in version.procedures
+            )
     if json_output:
         click.echo(json.dumps(forms, indent=2))
         return

@@ -33,6 +33,15 @@ def test_another_package_can_add_a_command(run: Run, monkeypatch: pytest.MonkeyP
     assert "again and again" in run("extra", "--help").stdout
 
 
+def test_a_broken_plug_in_says_why_and_harms_no_other(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("extra", "oncrpc.nowhere:nothing", "oncrpc.commands")
+    monkeypatch.setattr(cli, "entry_points", lambda group: [entry] if group == "oncrpc.commands" else [])
+    assert run("--help").exit_code == 0
+    result = run("extra")
+    assert result.exit_code == 1
+    assert "oncrpc.nowhere" in result.stderr
+
+
 def test_a_plug_in_does_not_replace_a_command_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("ping", "nowhere:nothing", "oncrpc.commands")
     monkeypatch.setattr(cli, "entry_points", lambda group: [entry])
