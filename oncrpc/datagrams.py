@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from oncrpc.errors import MalformedMessage
-from oncrpc.routes import Origin
+from oncrpc.routes import NOWHERE, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -40,6 +40,7 @@ class DatagramOrigin(Origin):
         "head",
         "in_hand",
         "known",
+        "local",
         "memo",
         "netid",
         "number",
@@ -56,6 +57,7 @@ class DatagramOrigin(Origin):
         self.address = address
         self.way = way
         self.peer = peer
+        self.local = datagrams.local
         self.netid = datagrams.netid
         self.known = server.trust.knows(peer)
         self.process: PeerCredentials | None = None
@@ -78,6 +80,7 @@ class Datagrams:
     Args:
         server: Answers.
         netid: "udp" or "udp6".
+        local: Our own address.
         replay: The replay cache, or None.
         peer_of: Makes a Peer of an address as the socket gives it.
         send: Sends a reply to (address, way), for calls that are answered later.
@@ -88,12 +91,14 @@ class Datagrams:
         server: Server,
         netid: str,
         *,
+        local: Peer = NOWHERE,
         replay: ReplayCache | None,
         peer_of: Callable[[Any], Peer],
         send: Callable[[bytes, Any, Any], object],
     ) -> None:
         self.server = server
         self.netid = netid
+        self.local = local
         self.replay = replay
         self._peer_of = peer_of
         self._send = send
@@ -138,13 +143,13 @@ class Datagrams:
             return None
         if reply is None:
             return None
-        if server.taps_out:
+        if server.taps:
             server.sent(origin, reply)
         return b"".join(reply)
 
     def deliver(self, reply: Sequence[bytes], origin: DatagramOrigin) -> None:
         """Send a late reply."""
-        if self.server.taps_out:
+        if self.server.taps:
             self.server.sent(origin, reply)
         self._send(b"".join(reply), origin.address, origin.way)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from oncrpc.program import Connection, Peer
 
-__all__ = ["CallSeen", "Notice", "Observer", "attributes"]
+__all__ = ["CallSeen", "MessageSeen", "Notice", "Observer", "attributes"]
 
 
 @dataclass(slots=True)
@@ -61,6 +61,27 @@ class CallSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageSeen:
+    """One message as it came in or went out.
+
+    Attributes:
+        peer: Who is at the other end.
+        local: Our own address; its host and port are empty where that is not known.
+        netid: How it came or went.
+        connection: Number of the connection; 0 for datagrams.
+        outgoing: True if we sent it.
+        parts: Its bytes, without record marks.
+    """
+
+    peer: Peer
+    local: Peer
+    netid: str
+    connection: int
+    outgoing: bool
+    parts: Sequence[bytes | bytearray]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something an operator may want to read: one line of the log, if the log is not too full.
 
@@ -93,11 +114,8 @@ class Observer:
     def connection_closed(self, connection: Connection, reason: str) -> None:
         """It is gone."""
 
-    def message_received(self, peer: Peer, netid: str, message: bytes | bytearray, connection: int) -> None:
-        """A whole message came in, before anything looked at it."""
-
-    def message_sent(self, peer: Peer, netid: str, message: Sequence[bytes], connection: int) -> None:
-        """A whole message, in parts, was handed to the transport."""
+    def message_seen(self, message: MessageSeen) -> None:
+        """A whole message came in, before anything looked at it, or was handed to the transport."""
 
     def noticed(self, notice: Notice) -> None:
         """Something worth a line in the log happened."""

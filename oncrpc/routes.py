@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xdr
 from oncrpc.message import encode_success
+from oncrpc.program import Peer
 from oncrpc.records import LAST_FRAGMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oncrpc.flavors import Accepted
-    from oncrpc.program import Connection, Peer, PeerCredentials, Procedure, Program
+    from oncrpc.program import Connection, PeerCredentials, Procedure, Program
     from oncrpc.replay import ReplayCache
     from oncrpc.served_call import ServedCall
     from oncrpc.server import Server
 
-__all__ = ["PROCEDURE_NULL", "Counters", "Entry", "Origin", "Route"]
+__all__ = ["NOWHERE", "PROCEDURE_NULL", "Counters", "Entry", "Origin", "Route"]
+
+NOWHERE: Final = Peer("", 0)
+"""an address of ours that is not known"""
 
 PROCEDURE_NULL: Final = 0
 """the procedure that every program has, and that does nothing (RFC 5531, section 12.1)"""
@@ -81,6 +85,7 @@ class Origin(ABC):
 
     Attributes:
         peer: Who it is.
+        local: Our own address.
         netid: How it came.
         known: Whether the peer's address is trusted.
         process: What the kernel says about it.
@@ -96,6 +101,7 @@ class Origin(ABC):
     __slots__ = ()
 
     peer: Peer
+    local: Peer
     netid: str
     known: bool
     process: PeerCredentials | None

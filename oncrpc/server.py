@@ -40,7 +40,7 @@ from oncrpc.message import (
     message_type,
     parse_call,
 )
-from oncrpc.observe import CallSeen, Notice, Observer
+from oncrpc.observe import CallSeen, MessageSeen, Notice, Observer
 from oncrpc.program import LaterType, Procedure, Program
 from oncrpc.replay import IN_PROGRESS
 from oncrpc.routes import PROCEDURE_NULL, Counters, Entry, Origin, Route
@@ -109,9 +109,8 @@ class Server:
         self._watched = any(type(each).call_started is not Observer.call_started for each in self.observers) or any(
             type(each).call_ended is not Observer.call_ended for each in self.observers
         )
-        self.taps_in = [o for o in self.observers if type(o).message_received is not Observer.message_received]
-        self.taps_out = [o for o in self.observers if type(o).message_sent is not Observer.message_sent]
-        self.watched = self._watched or bool(self.taps_in) or bool(self.taps_out)
+        self.taps = [each for each in self.observers if type(each).message_seen is not Observer.message_seen]
+        self.watched = self._watched or bool(self.taps)
         for program in programs:
             self.add(program)
 
@@ -154,7 +153,7 @@ class Server:
         Raises:
             MalformedMessage: It is no message: a stream is to be closed, a datagram forgotten.
         """
-        if self.taps_in:
+        if self.taps:
             self.received(origin, record)
         xid, kind = message_type(record)
         if kind != CALL:
@@ -359,15 +358,17 @@ class Server:
             with suppress(Exception):  # there is nowhere left to report what a reporter raises
                 observer.noticed(notice)
 
-    def sent(self, origin: Origin, reply: Sequence[bytes]) -> None:
+    def sent(self, origin: Origin, message: Sequence[bytes]) -> None:
         """A message goes to the transport: show it to those who tap the wire."""
-        for tap in self.taps_out:
-            self._tell(tap.message_sent, origin.peer, origin.netid, reply, origin.number)
+        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, True, message))
 
     def received(self, origin: Origin, message: bytes | bytearray) -> None:
         """A message came: show it to those who tap the wire."""
-        for tap in self.taps_in:
-            self._tell(tap.message_received, origin.peer, origin.netid, message, origin.number)
+        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, False, (message,)))
+
+    def _show(self, message: MessageSeen) -> None:
+        for tap in self.taps:
+            self._tell(tap.message_seen, message)
 
     def opened(self, connection: Connection) -> None:
         """A connection was accepted."""

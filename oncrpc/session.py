@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from oncrpc.errors import MalformedMessage, NotConnected, RecordTooLarge, ReplyTooLarge
 from oncrpc.program import Connection, Peer, PeerCredentials
 from oncrpc.records import LAST_FRAGMENT, RecordReader, frame_record_parts
-from oncrpc.routes import Origin, Route
+from oncrpc.routes import NOWHERE, Origin, Route
 from oncrpc.served_call import ServedCall
 from oncrpc.server import LATER_KINDS, Server
 
@@ -49,6 +49,7 @@ class StreamSession(Origin, Connection):
         number: Of this connection; never used twice.
         peer: Who is at the other end.
         netid: "tcp", "tcp6" or "local".
+        local: Our own address.
         process: What the kernel says about it.
         wake: Called when there is something to send, or to read again, outside of run().
         replay: The replay cache, if the service wants one for streams.
@@ -70,6 +71,7 @@ class StreamSession(Origin, Connection):
         "id",
         "in_hand",
         "known",
+        "local",
         "memo",
         "netid",
         "number",
@@ -94,6 +96,7 @@ class StreamSession(Origin, Connection):
         netid: str,
         *,
         wake: Callable[[], object],
+        local: Peer = NOWHERE,
         process: PeerCredentials | None = None,
         replay: ReplayCache | None = None,
         reserve: Callable[[int], bool] | None = None,
@@ -103,6 +106,7 @@ class StreamSession(Origin, Connection):
         self._wake = wake
         self._reader = RecordReader(limits.max_record, limits.max_empty_fragments, reserve)
         self.peer = peer
+        self.local = local
         self.netid = netid
         self.known = server.trust.knows(peer)
         self.process = self.peer_credentials = process
@@ -424,7 +428,7 @@ class StreamSession(Origin, Connection):
     def _put(self, reply: Sequence[bytes]) -> None:
         """Frame a message and queue it."""
         server = self._server
-        if server.taps_out:
+        if server.taps:
             server.sent(self, reply)
         framed = frame_record_parts(reply, server.limits.fragment_size)
         self.queued += sum(map(len, framed))

@@ -54,7 +54,8 @@ class DatagramListener:
     def __init__(
         self, reactor: IReactorFDSet, server: Server, bound: socket.socket, netid: str, *, replay: ReplayCache | None
     ) -> None:
-        self.datagrams = Datagrams(server, netid, replay=replay, peer_of=peer_of, send=self.send)
+        local = peer_of(bound.getsockname())
+        self.datagrams = Datagrams(server, netid, local=local, replay=replay, peer_of=peer_of, send=self.send)
         self.unsent = 0
         self._reactor = reactor
         self._socket = bound

@@ -191,6 +191,7 @@ class RPCService(Service):
             peer,
             listener.netid,
             wake=transport.wake,
+            local=listener.local,
             process=process,
             replay=self._stream_replay,
             reserve=self._reserve,

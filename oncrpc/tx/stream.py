@@ -384,6 +384,7 @@ class StreamListener:
         self.streams = streams
         self.socket = listening
         self.netid = netid
+        self.local = peer_of(listening.getsockname())
         listening.setblocking(False)
         # A descriptor in reserve: when there are no more, it is given up for the moment that it
         # takes to accept a connection and close it. (libtirpc spins at 100 % CPU instead.)

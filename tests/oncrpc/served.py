@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import xdr
 from oncrpc.errors import GarbageArguments, ProcedureUnavailable
-from oncrpc.observe import CallSeen, Notice, Observer
+from oncrpc.observe import CallSeen, MessageSeen, Notice, Observer
 from oncrpc.program import LATER, NO_REPLY, Call, LaterType, Procedure, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from oncrpc.program import Connection, Peer
+    from oncrpc.program import Connection
 
 PROGRAM = 0x20000601
 
@@ -146,11 +144,8 @@ class Watcher(Observer):
     def connection_closed(self, connection: Connection, reason: str) -> None:
         self.closed.append(reason)
 
-    def message_received(self, peer: Peer, netid: str, message: bytes | bytearray, connection: int) -> None:
-        self.messages.append(("in", bytes(message)))
-
-    def message_sent(self, peer: Peer, netid: str, message: Sequence[bytes], connection: int) -> None:
-        self.messages.append(("out", b"".join(message)))
+    def message_seen(self, message: MessageSeen) -> None:
+        self.messages.append(("out" if message.outgoing else "in", b"".join(message.parts)))
 
 
 class Notices(Observer):

@@ -470,7 +470,7 @@ class TestObservers:
             def call_ended(self, call: object) -> None:
                 raise ValueError
 
-            def message_received(self, *what: object) -> None:
+            def message_seen(self, message: object) -> None:
                 raise ValueError
 
         notices = Notices()
