@@ -37,7 +37,7 @@ _LENGTH_UNKNOWN: Final = -1
 _OPTION_APPLICATION: Final = 4
 _OPTION_NAME: Final = 2
 _TSRESOL: Final = 9
-_NANOSECONDS: Final = b"\x09"
+_MICROSECONDS: Final = b"\x06"
 
 _BLOCK = Struct("<II")
 _SECTION_BODY = Struct("<IHHq")
@@ -74,7 +74,7 @@ class PcapngWriter(Observer):
         section = _SECTION_BODY.pack(_MAGIC, 1, 0, _LENGTH_UNKNOWN) + _options((_OPTION_APPLICATION, b"oncrpc"))
         self._write(_block(_SECTION, section))
         interface = _INTERFACE_BODY.pack(_LINKTYPE_RAW, 0, 0)
-        interface += _options((_OPTION_NAME, b"oncrpc server"), (_TSRESOL, _NANOSECONDS))
+        interface += _options((_OPTION_NAME, b"oncrpc server"), (_TSRESOL, _MICROSECONDS))
         self._write(_block(_INTERFACE, interface))
 
     def message_seen(self, message: MessageSeen) -> None:
@@ -107,7 +107,7 @@ class PcapngWriter(Observer):
             packet = _IPV4.pack(0x45, 0, 20 + size, 0, 0, 64, protocol, 0, source, target) + payload
         else:
             packet = _IPV6.pack(_VERSION6, size, protocol, 64, source, target) + payload
-        now = round(self._clock() * 1e9)
+        now = round(self._clock() * 1e6)
         body = _PACKET_BODY.pack(0, now >> 32, now & 0xFFFFFFFF, len(packet), len(packet)) + _padded(packet)
         self._write(_block(_PACKET, body))
         self._file.flush()

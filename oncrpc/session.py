@@ -296,9 +296,14 @@ class StreamSession(Origin, Connection):
                 self._finish_if_done()
             self._wake()
 
-    def send_message(self, message: Sequence[bytes]) -> None:
-        """Send a message of our own: a call in the reverse direction."""
-        self.deliver(message)
+    def send_framed(self, stream: bytes) -> None:
+        """Send records of our own making, with their marks: calls in the reverse direction."""
+        if self.closed:
+            return
+        self._out.append(stream)
+        self.queued += len(stream)
+        if not self._running:
+            self._wake()
 
     # The loop.
 

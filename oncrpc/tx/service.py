@@ -14,6 +14,7 @@ from oncrpc.session import StreamSession
 from oncrpc.tx.datagram import DatagramListener
 from oncrpc.tx.logs import NoticeLog
 from oncrpc.tx.reactor import make_monotonic
+from oncrpc.tx.reverse import call_back
 from oncrpc.tx.sockets import ServedAddress, address_of, netid_of, open_endpoints
 from oncrpc.tx.stream import StreamListener, StreamTransport, peer_credentials, prepare
 
@@ -105,6 +106,7 @@ class RPCService(Service):
             clock=reactor.seconds,
             run_awaitable=_run_awaitable,
         )
+        self.server.make_caller = lambda session: call_back(session, reactor, self.limits)
         self.now = reactor.seconds()
         cache = ReplayCache(self.limits.replay_entries, self.limits.replay_bytes, self.limits.replay_age)
         self.replay = cache
