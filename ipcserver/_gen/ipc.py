@@ -176,7 +176,7 @@ class ripc_perm:
     """how often this index was used before"""
 
 
-# ---- sessions
+# sessions
 
 
 
@@ -242,7 +242,7 @@ class ripc_cancel_args:
     """with session 0: the call of this connection with this xid"""
 
 
-# ---- answers that several procedures share
+# answers that several procedures share
 
 
 
@@ -338,7 +338,7 @@ class ripc_rmid_args:
     id: Annotated[int, xdr.Int]
 
 
-# ---- message queues
+# message queues
 
 
 
@@ -442,7 +442,7 @@ class ripc_msglist_res:
     items: Annotated[list[ripc_msqid_ds], xdr.Array(max=RIPC_LISTMAX)]
 
 
-# ---- semaphore sets
+# semaphore sets
 
 
 
@@ -565,7 +565,7 @@ class ripc_semlist_res:
     items: Annotated[list[ripc_semid_ds], xdr.Array(max=RIPC_LISTMAX)]
 
 
-# ---- segments
+# segments
 
 
 
@@ -710,7 +710,7 @@ class ripc_shmlist_res:
     items: Annotated[list[ripc_shmid_ds], xdr.Array(max=RIPC_LISTMAX)]
 
 
-# ---- limits and use: IPC_INFO, MSG_INFO, SEM_INFO, SHM_INFO
+# limits and use: IPC_INFO, MSG_INFO, SEM_INFO, SHM_INFO
 
 
 

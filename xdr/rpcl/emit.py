@@ -321,7 +321,8 @@ class _Emitter:
                 return []
         remarks = comments(entry.notes.remarks)
         if remarks:
-            lines = ["", "", *remarks, "", *lines] if lines[:1] == [""] else ["", *remarks, "", *lines]
+            blanks = next(index for index, line in enumerate(lines) if line)
+            lines = [*[""] * max(blanks, 1), *remarks, "", *lines[blanks:]]
         return lines
 
     def _const(self, entry: ConstantDefinition) -> list[str]:

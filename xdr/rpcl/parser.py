@@ -223,13 +223,9 @@ class _Parser(Cursor):
         first = self.next
         words: list[str] = []
         while self.next.kind == "name" and self.next.text in _INTEGER_WORDS:
-            # "unsigned hyper;" in an argument list is a type; "int long;" is a field of that name.
-            if (
-                words
-                and self.peek().text in (";", "[", "<", "=", ",", ")")
-                and self.next.text not in words[:1]
-                and (self._complete(words) and not self._extends(words, self.next.text))
-            ):
+            # "unsigned hyper" in an argument list is a type; "int long;" is a field of that name.
+            ends = self.peek().text in (";", "[", "<", "=", ",", ")")
+            if words and ends and self._complete(words) and not self._extends(words, self.next.text):
                 break
             words.append(self.take().text)
         if words[0] == "unsigned" and len(words) == 1 and self.next.text in ("long_long", "longlong"):

@@ -36,6 +36,12 @@ TARGETS: Final = {
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
+MAX_EXPANSIONS: Final = 200_000
+_PASSTHROUGH_DEFINE = re.compile(rf"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*({_NUMBER})[uUlL]*\s*\)?\s*(?:/[*/]|$)")
+
+MAX_SOURCE: Final = 16 * 1024 * 1024
+"""Bytes of one included file; the largest public .x file has 300 kB."""
+
 _MARK: Final = "\x01"
 _NUMBER = r"-?(?:0[xX][\da-fA-F]+|\d+)"
 _PASSTHROUGH_DEFINE = re.compile(rf"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*({_NUMBER})[uUlL]*\s*\)?\s*(?:/\*|//|$)")
@@ -160,6 +166,10 @@ def _blank_comments(line: str) -> str:
     return "".join(out)
 
 
+class _TooManyExpansions(Exception):
+    """Macros multiply without bound."""
+
+
 class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
     """pcpp with our files, our messages, and no date or time in what it gives."""
 
@@ -168,6 +178,7 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
         self.report = report
         self.sources: dict[str, _Source] = {}
         self.headers: list[Passed] = []
+        self.expansions = 0
         self.rewrite_paths: list[Any] = []
         self.line_directive = None
         for name in ("__DATE__", "__TIME__", "__PCPP__"):
@@ -197,7 +208,14 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
             place = self.place(self.lastdirective.source, self.lastdirective.lineno)
             self.report.error(place, f"more than {MAX_INCLUDE_DEPTH} files include each other")
             return io.StringIO("")
-        text = Path(includepath).read_bytes().decode("utf-8-sig", "replace")
+        path = Path(includepath)
+        if not path.is_file():
+            raise FileNotFoundError(includepath)
+        if path.stat().st_size > MAX_SOURCE:
+            place = self.place(self.lastdirective.source, self.lastdirective.lineno)
+            self.report.error(place, f"{includepath!r} has more than {MAX_SOURCE} bytes")
+            return io.StringIO("")
+        text = path.read_bytes().decode("utf-8-sig", "replace")
         return io.StringIO(self.add(includepath, os.path.relpath(includepath), text))
 
     def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:  # noqa: ARG002, FBT001
@@ -232,6 +250,12 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
             self.report.error(self.place(directive.source, directive.lineno), f"#error {said}")
         # #ident, #pragma and line markers say nothing to us.
         return True
+
+    def expand_macros(self, tokens: Any, expanding_from: Any = ()) -> Any:
+        self.expansions += 1
+        if self.expansions > MAX_EXPANSIONS:
+            raise _TooManyExpansions
+        return super().expand_macros(tokens, list(expanding_from))
 
     def on_comment(self, tok: Any) -> bool:  # noqa: ARG002
         return True
@@ -278,6 +302,8 @@ def preprocess(
         # A comment that is never closed: everything behind it would be a fault too.
         if not report.faulty:
             tokens.extend(_tokens(reader, result, path))
+    except _TooManyExpansions:
+        report.error(reader.place(path, 1), f"preprocessor: more than {MAX_EXPANSIONS} macro expansions")
     except RecursionError:
         report.error(reader.place(path, 1), "preprocessor: macros or conditions nest too deeply")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:

@@ -65,4 +65,4 @@ def test_what_cannot_be_calculated_is_a_fault(expression: str, said: str) -> Non
 
 @given(st.integers(0, 2**63), st.integers(0, 2**63), st.sampled_from(["+", "-", "*", "|", "^", "&"]))
 def test_numbers_of_any_size_are_exact(left: int, right: int, operator: str) -> None:
-    assert value(f"{left} {operator} {right:#x}") == eval(f"{left} {operator} {right}")  # noqa: S307 - of two numbers
+    assert value(f"{left} {operator} {right:#x}") == eval(f"{left} {operator} {right}")

@@ -52,7 +52,17 @@ class TestDeclarations:
 
     @pytest.mark.parametrize(
         "spelling",
-        ["unsigned char", "unsigned short", "unsigned long", "u_char", "u_short", "u_int", "u_long", "uint8_t", "uint32_t"],
+        [
+            "unsigned char",
+            "unsigned short",
+            "unsigned long",
+            "u_char",
+            "u_short",
+            "u_int",
+            "u_long",
+            "uint8_t",
+            "uint32_t",
+        ],
     )
     def test_c_spellings_of_small_unsigned_integers_are_words(self, spelling: str) -> None:
         assert "    x: Annotated[int, xdr.UInt]\n" in compiled(f"struct s {{ {spelling} x; }};").text
@@ -68,7 +78,9 @@ class TestDeclarations:
     def test_a_file_may_define_such_a_name_itself(self) -> None:
         assert "    x: uint32_t\n" in compiled("typedef hyper uint32_t; struct s { uint32_t x; };").text
 
-    @pytest.mark.parametrize("name", ["string", "opaque", "version", "program", "long", "char", "hyper", "switch", "case"])
+    @pytest.mark.parametrize(
+        "name", ["string", "opaque", "version", "program", "long", "char", "hyper", "switch", "case"]
+    )
     def test_words_of_the_language_can_be_names_of_fields(self, name: str) -> None:
         (entry,) = check(f"struct s {{ int {name}; string {name}2<>; }};").entries
         assert [field.name for field in entry.fields] == [name, f"{name}2"]  # type: ignore[union-attr]
@@ -111,7 +123,9 @@ class TestTags:
 class TestTypedefs:
     """Typedef of everything."""
 
-    @pytest.mark.parametrize("body", ["enum { A = 1, B }", "struct { int a; }", "union switch (int t) { case 1: int v; }"])
+    @pytest.mark.parametrize(
+        "body", ["enum { A = 1, B }", "struct { int a; }", "union switch (int t) { case 1: int v; }"]
+    )
     def test_an_anonymous_type_gets_the_name_of_the_typedef(self, body: str) -> None:
         assert [e.name for e in check(f"typedef {body} t;").entries] == ["t"]
 
@@ -205,7 +219,8 @@ class TestPrograms:
 
     def test_versions_and_procedures_have_their_numbers(self) -> None:
         program = check(
-            "program P { version V1 { void NULLPROC(void) = 0; } = 1; version V2 { int F(int) = 3; } = 2; } = 0x20000001;"
+            "program P { version V1 { void NULLPROC(void) = 0; } = 1;"
+            "version V2 { int F(int) = 3; } = 2; } = 0x20000001;"
         ).programs[0]
         assert program.number == 0x20000001
         assert [(v.name, v.number, [(p.name, p.number) for p in v.procedures]) for v in program.versions] == [
@@ -286,7 +301,10 @@ class TestFaults:
             ("}", "1:1: this '}' closes nothing"),
             ("program P { version V { void F(void) = 0; } } = 1;", "1:45: expected '=' and the version's number after"),
             ("program P { void F(void) = 0; } = 1;", "1:13: expected 'version' in a program, found 'void'"),
-            ("program P { version V { void F(int, void) = 0; } = 1; } = 1;", "1:30: 'F' has void among other arguments"),
+            (
+                "program P { version V { void F(int, void) = 0; } = 1; } = 1;",
+                "1:30: 'F' has void among other arguments",
+            ),
         ],
     )
     def test_it_is_said_with_its_place(self, text: str, said: str) -> None:

@@ -45,9 +45,15 @@ class TestDirectives:
     def test_an_error_directive_is_an_error(self) -> None:
         assert fault("const A = 1;\n#error not for you\n") == "2:1: #error not for you"
 
-    @pytest.mark.parametrize("directive", ["#if", "#ifdef", "#include", "#define", "#elif 1", "#else", "#endif", "#if 1"])
+    @pytest.mark.parametrize(
+        "directive", ["#if", "#ifdef", "#include", "#define", "#elif 1", "#else", "#endif", "#if 1"]
+    )
     def test_a_directive_that_makes_no_sense_is_a_fault(self, directive: str) -> None:
         assert faults(f"const A = 1;\n{directive}\n")[0].place.line == 2
+
+    def test_macros_that_multiply_without_bound_are_a_fault(self) -> None:
+        bomb = "#define A0 1 +\n" + "".join(f"#define A{i + 1} A{i} A{i}\n" for i in range(40))
+        assert "macro expansions" in fault(f"{bomb}const A = A40 1;")
 
     def test_date_and_time_are_no_macros(self) -> None:
         assert compiled("const A = __LINE__;").text
@@ -86,6 +92,9 @@ class TestIncludes:
         found = faults(main.read_text(), name=str(main))
         assert "include each other" in found[0].message
 
+    def test_a_device_is_no_file_to_include(self) -> None:
+        assert fault('#include "/dev/zero"\n').startswith("1:1: cannot find '/dev/zero'")
+
     def test_include_guards_work(self, tmp_path: Path) -> None:
         (tmp_path / "a.x").write_text('#ifndef A_X\n#define A_X\n#include "b.x"\nconst A = 1;\n#endif\n')
         (tmp_path / "b.x").write_text('#ifndef B_X\n#define B_X\n#include "a.x"\nconst B = 2;\n#endif\n')
@@ -116,7 +125,10 @@ class TestPassthrough:
         assert len(check(text).entries) == 2
 
     def test_they_stay_as_comments(self) -> None:
-        assert "# %#include <stdio.h>\n# %extern int x;\n" in compiled("%#include <stdio.h>\n%extern int x;\nconst A = 1;").text
+        assert (
+            "# %#include <stdio.h>\n# %extern int x;\n"
+            in compiled("%#include <stdio.h>\n%extern int x;\nconst A = 1;").text
+        )
 
     def test_they_obey_conditions_of_the_preprocessor(self) -> None:
         assert "no_such" not in compiled("#ifdef RPC_SVC\n%int no_such;\n#endif\nconst A = 1;").text

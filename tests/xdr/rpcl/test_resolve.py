@@ -29,8 +29,14 @@ class TestRules:
             ("union u switch (int t) { case 5000000000: void; };", "1:31: the label of a case is 5000000000"),
             ("struct s { nowhere a; };", "1:12: the type 'nowhere' is not defined"),
             ("struct s { struct nowhere a; };", "1:19: the type 'struct nowhere' is not defined"),
-            ("program P { version V { void F(void)=0; } = 1; version V { void F(void)=0; } = 2; } = 1;", "1:56: program"),
-            ("program P { version V { void F(void)=0; } = 1; version W { void F(void)=0; } = 1; } = 1;", "1:56: version W"),
+            (
+                "program P { version V { void F(void)=0; } = 1; version V { void F(void)=0; } = 2; } = 1;",
+                "1:56: program",
+            ),
+            (
+                "program P { version V { void F(void)=0; } = 1; version W { void F(void)=0; } = 1; } = 1;",
+                "1:56: version W",
+            ),
             ("program P { version V { void F(void) = 0; void F(int) = 1; } = 1; } = 1;", "1:48: version V has two"),
             ("program P { version V { void F(void) = 0; void G(int) = 0; } = 1; } = 1;", "1:48: 'G' has the number 0"),
             ("program P { version V { void F(void) = -1; } = 1; } = 1;", "1:40: the number of 'F' is -1"),
@@ -53,7 +59,9 @@ class TestExternal:
 
     def test_a_missing_type_says_how_to_supply_it(self) -> None:
         (only,) = faults("struct s { des_key a; des_key b; };")
-        assert only.hint == "if a C header has it: --type des_key=MODULE.TYPE, or --stub-opaque to take it as opaque data"
+        assert (
+            only.hint == "if a C header has it: --type des_key=MODULE.TYPE, or --stub-opaque to take it as opaque data"
+        )
 
     def test_a_type_that_is_almost_there_is_suggested(self) -> None:
         (only,) = faults("struct message { int a; }; struct s { mesage b; };")
@@ -116,7 +124,9 @@ class TestImports:
     def test_they_are_imported_rather_than_written_again(self) -> None:
         root = Path(__file__).resolve().parents[3]
         settings = Settings(modules={"ipc.x": "ipcserver._gen.ipc"}, include=[str(root / "ipcserver" / "spec")])
-        result = compiled('#include "ipc.x"\nstruct mine { ripc_hyper a; opaque b<RIPC_CHUNK>; ripc_id_res c; };', settings)
+        result = compiled(
+            '#include "ipc.x"\nstruct mine { ripc_hyper a; opaque b<RIPC_CHUNK>; ripc_id_res c; };', settings
+        )
         assert "from ipcserver._gen.ipc import RIPC_CHUNK, ripc_hyper, ripc_id_res\n" in result.text
         assert result.text.count("class ") == 1
 
@@ -131,5 +141,7 @@ class TestImports:
     def test_a_union_may_switch_on_an_imported_enum(self) -> None:
         root = Path(__file__).resolve().parents[3]
         settings = Settings(modules={"ipc.x": "ipcserver._gen.ipc"}, include=[str(root / "ipcserver" / "spec")])
-        m = module('#include "ipc.x"\nunion u switch (ripc_status s) { case RIPC_EPERM: int a; default: void; };', settings)
+        m = module(
+            '#include "ipc.x"\nunion u switch (ripc_status s) { case RIPC_EPERM: int a; default: void; };', settings
+        )
         assert xdr.encode(m.u, m.u_RIPC_EPERM(7)) == bytes([0, 0, 0, 1, 0, 0, 0, 7])
