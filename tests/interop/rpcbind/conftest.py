@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+RAW: Final = peers.ROOT / "tests" / "interop" / "rpcbind" / "raw.py"
 SOURCE: Final = peers.ROOT / "tests" / "interop" / "rpcbind" / "registrant.c"
 
 
@@ -41,6 +43,13 @@ class Machine:
         """Run a command as another user and return its output."""
         identity = ("--reuid", str(uid), "--regid", str(uid), "--clear-groups")
         return self.space.run("setpriv", *identity, *arguments, check=check).stdout
+
+    def raw(self, *requests: dict[str, Any], uid: int = 0) -> list[str]:
+        """Make raw calls from within the machine, as raw.py describes them; return the answers."""
+        identity = ("setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups") if uid else ()
+        done = self.space.run(*identity, sys.executable, RAW, input=json.dumps(requests).encode(), timeout=120)
+        answers: list[str] = json.loads(done.stdout)
+        return answers
 
     def rows(self, program: int) -> list[list[str]]:
         """Return what is registered for a program: version, netid, address, owner."""
