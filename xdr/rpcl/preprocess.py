@@ -36,9 +36,6 @@ TARGETS: Final = {
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
-MAX_EXPANSIONS: Final = 200_000
-_PASSTHROUGH_DEFINE = re.compile(rf"#\s*define\s+([A-Za-z_]\w*)\s+\(?\s*({_NUMBER})[uUlL]*\s*\)?\s*(?:/[*/]|$)")
-
 MAX_SOURCE: Final = 16 * 1024 * 1024
 """Bytes of one included file; the largest public .x file has 300 kB."""
 
