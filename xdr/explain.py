@@ -21,12 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = ["Decoding", "explain_decode", "explain_encode", "trailing"]
+__all__ = ["Decoding", "allowance", "deeper", "explain_decode", "explain_encode", "trailing"]
 
 _INT: Final = Struct(">i")
 _UINT: Final = Struct(">I")
 _RANGES: Final = {"i": (-1 << 31, (1 << 31) - 1), "I": (0, (1 << 32) - 1), "q": (-1 << 63, (1 << 63) - 1)}
 _RANGES["Q"] = (0, (1 << 64) - 1)
+
+
+_COMPOSITE: Final = (s.ArrayShape, s.FixedArrayShape, s.StructShape, s.UnionShape)
+"""Shapes that are tried at once; to look at any other takes no longer than to try it."""
+
+
+def allowance(shape: s.Shape, max_depth: int) -> int:
+    """Return the levels with which a walk begins: the value itself is none."""
+    s.mark_recursive(shape)
+    return max_depth + (max_depth - deeper(shape, max_depth))
+
+
+def deeper(shape: s.Shape, left: int) -> int:
+    """Return the levels that are left inside of a value: structs and unions that can hold themselves are levels."""
+    return left - 1 if shape.recursive and isinstance(shape, s.StructShape | s.UnionShape) else left
 
 
 def _plural(number: int, thing: str) -> str:
@@ -53,7 +68,7 @@ def explain_decode(
         whole: Whether the value must be all of the data.
     """
     try:
-        end = Decoding(data, variant, max_depth).walk(shape, shape.name, at, max_depth)
+        end = Decoding(data, variant, max_depth).walk(shape, shape.name, at, allowance(shape, max_depth))
     except XDRDecodeError as error:
         return error
     except RecursionError:
@@ -86,6 +101,23 @@ class Decoding:
 
     def walk(self, shape: s.Shape, path: str, at: int, left: int) -> int:
         """Return the position after a value, or raise what is wrong with it."""
+        while isinstance(shape, s.OptionalShape):
+            if not self._flag(path, at):
+                return at + 4
+            at += 4
+            shape = shape.element
+        if shape.recursive:
+            # To try each level of a nested value before going down would look at the innermost once for each of them.
+            left = deeper(shape, left)
+            if left < 0:
+                raise XDRDecodeError(path, at, f"nested more than {_plural(self._max_depth, 'level')} deep")
+        elif isinstance(shape, _COMPOSITE):
+            try:
+                passed: int = decoders.decoder(shape, self._variant)(self._data, at, self._size, left)[1]
+            except DECODE_FAULTS:
+                pass
+            else:
+                return passed
         match shape:
             case s.BoolShape():
                 self._flag(path, at)
@@ -102,10 +134,6 @@ class Decoding:
                 return self._elements(shape.element, shape.count, path, at, left)
             case s.ArrayShape():
                 return self._elements(shape.element, self.count(shape, path, at), path, at + 4, left)
-            case s.OptionalShape():
-                if self._flag(path, at):
-                    return self._enter(shape.element, path, at + 4, left)
-                return at + 4
             case s.StructShape():
                 return self._struct(shape, path, at, left)
             case s.UnionShape():
@@ -119,20 +147,6 @@ class Decoding:
             case _:
                 self._need(path, at, shape.minimum)
         return at + shape.minimum
-
-    def _enter(self, shape: s.Shape, path: str, at: int, left: int) -> int:
-        """Pass over a value that is in order; walk into one that is not."""
-        if shape.recursive and isinstance(shape, s.StructShape | s.UnionShape):
-            left -= 1
-            if left < 0:
-                raise XDRDecodeError(path, at, f"nested more than {_plural(self._max_depth, 'level')} deep")
-        try:
-            end: int = decoders.decoder(shape, self._variant)(self._data, at, self._size, left)[1]
-        except RecursionError:
-            raise
-        except DECODE_FAULTS:
-            return self.walk(shape, path, at, left)
-        return end
 
     def _need(self, path: str, at: int, size: int) -> None:
         if self._size - at < size:
@@ -182,19 +196,19 @@ class Decoding:
 
     def _elements(self, element: s.Shape, number: int, path: str, at: int, left: int) -> int:
         for index in range(number):
-            at = self._enter(element, f"{path}[{index}]", at, left)
+            at = self.walk(element, f"{path}[{index}]", at, left)
         return at
 
     def _struct(self, shape: s.StructShape, path: str, at: int, left: int) -> int:
         if not is_list_node(shape):
             for name, field in shape.fields:
-                at = self._enter(field, f"{path}.{name}", at, left)
+                at = self.walk(field, f"{path}.{name}", at, left)
             return at
         tail = shape.fields[-1][0]
         for index in count():
             place = f"{path}[{index}]" if index else path
             for name, field in shape.fields[:-1]:
-                at = self._enter(field, f"{place}.{name}", at, left)
+                at = self.walk(field, f"{place}.{name}", at, left)
             more = self._flag(f"{place}.{tail}", at)
             at += 4
             if not more:
@@ -212,7 +226,7 @@ class Decoding:
             raise XDRDecodeError(place, at, f"{case} is no case of {shape.name}")
         at += 4
         for name, field in arm.fields:
-            at = self._enter(field, f"{path}.{name}", at, left)
+            at = self.walk(field, f"{path}.{name}", at, left)
         return at
 
 
@@ -226,7 +240,7 @@ def explain_encode(shape: s.Shape, value: Any, fault: Exception, max_depth: int)
         max_depth: The depth limit that it was given.
     """
     try:
-        _Encoding(max_depth).walk(shape, shape.name, value, max_depth)
+        _Encoding(max_depth).walk(shape, shape.name, value, allowance(shape, max_depth))
     except XDREncodeError as error:
         return error
     except RecursionError:
@@ -255,6 +269,21 @@ class _Encoding:
 
     def walk(self, shape: s.Shape, path: str, value: Any, left: int) -> None:
         """Raise what is wrong with a value."""
+        while isinstance(shape, s.OptionalShape):
+            if value is None:
+                return
+            shape = shape.element
+        if shape.recursive:
+            left = deeper(shape, left)
+            if left < 0:
+                raise XDREncodeError(path, f"nested more than {_plural(self._max_depth, 'level')} deep")
+        elif isinstance(shape, _COMPOSITE):
+            try:
+                encoders.encoder(shape)(value, _nothing, left)
+            except ENCODE_FAULTS:
+                pass
+            else:
+                return
         match shape:
             case s.ScalarShape():
                 self._scalar(shape, path, value)
@@ -285,9 +314,6 @@ class _Encoding:
             case s.ArrayShape():
                 self._bound(path, self._sequence(path, value), shape.limit, "element")
                 self._elements(shape.element, path, value, left)
-            case s.OptionalShape():
-                if value is not None:
-                    self._enter(shape.element, path, value, left)
             case s.StructShape():
                 self._struct(shape, path, value, left)
             case s.UnionShape():
@@ -297,19 +323,6 @@ class _Encoding:
                     shape.bridge.pack_into(value, _nothing)
                 except runtime.Unfit as error:
                     raise XDREncodeError(path, str(error)) from error.__cause__
-
-    def _enter(self, shape: s.Shape, path: str, value: Any, left: int) -> None:
-        """Pass over a value that is in order; walk into one that is not."""
-        if shape.recursive and isinstance(shape, s.StructShape | s.UnionShape):
-            left -= 1
-            if left < 0:
-                raise XDREncodeError(path, f"nested more than {_plural(self._max_depth, 'level')} deep")
-        try:
-            encoders.encoder(shape)(value, _nothing, left)
-        except RecursionError:
-            raise
-        except ENCODE_FAULTS:
-            self.walk(shape, path, value, left)
 
     @staticmethod
     def _bound(path: str, number: int, bound: int, thing: str) -> None:
@@ -367,7 +380,7 @@ class _Encoding:
         if isinstance(value, memoryview | array.array):
             value = value.tolist()
         for index, item in enumerate(value):
-            self._enter(element, f"{path}[{index}]", item, left)
+            self.walk(element, f"{path}[{index}]", item, left)
 
     def _fields(self, fields: tuple[tuple[str, s.Shape], ...], path: str, value: Any, left: int) -> None:
         for name, field in fields:
@@ -376,7 +389,7 @@ class _Encoding:
             except AttributeError:
                 place = f"{path}.{name}"
                 raise XDREncodeError(place, "not set") from None
-            self._enter(field, f"{path}.{name}", item, left)
+            self.walk(field, f"{path}.{name}", item, left)
 
     def _struct(self, shape: s.StructShape, path: str, value: Any, left: int) -> None:
         if not is_list_node(shape):

@@ -24,6 +24,7 @@ def values(
     module: str | None = None,
     max_elements: int = 6,
     max_bytes: int = 40,
+    max_depth: int = 4,
     allow_nan: bool = False,
 ) -> SearchStrategy[Any]:
     """Return a strategy for all values of a type.
@@ -34,6 +35,7 @@ def values(
         max_elements: Most elements of an array or entries of a linked list, where the type allows more. Arrays of a
             fixed size have that size.
         max_bytes: Most bytes of a string or opaque, where the type allows more.
+        max_depth: Levels that a type may nest in itself.
         allow_nan: Whether floats and doubles may be NaN, which equals nothing, itself included.
 
     Raises:
@@ -41,7 +43,8 @@ def values(
         ImportError: Hypothesis is not installed.
     """
     of = annotation if isinstance(annotation, Codec) else codec(annotation, module=module)
-    return _Maker(max_elements, max_bytes, allow_nan=allow_nan).make(of.shape)
+    s.mark_recursive(of.shape)
+    return _Maker(max_elements, max_bytes, allow_nan=allow_nan).make(of.shape, max_depth)
 
 
 class _Maker:
@@ -52,26 +55,17 @@ class _Maker:
         self._max_bytes = max_bytes
         self._allow_nan = allow_nan
         # By identity; a shape lives as long as the codec that it was taken from.
-        self._made: dict[int, SearchStrategy[Any]] = {}
+        self._made: dict[tuple[int, int], SearchStrategy[Any]] = {}
 
-    def make(self, shape: s.Shape) -> SearchStrategy[Any]:
-        """Return the strategy for a shape."""
-        from hypothesis import strategies as st
-
-        known = self._made.get(id(shape))
+    def make(self, shape: s.Shape, left: int) -> SearchStrategy[Any]:
+        """Return the strategy for a shape that may nest in itself so many times."""
+        known = self._made.get((id(shape), left))
         if known is None:
-            # A type may hold itself: while its strategy is made it is referred to, not made again.
-            strategy: SearchStrategy[Any] | None = None
-
-            def later() -> SearchStrategy[Any]:
-                assert strategy is not None
-                return strategy
-
-            self._made[id(shape)] = st.deferred(later)
-            known = strategy = self._made[id(shape)] = self._strategy(shape)
+            inside = left - 1 if shape.recursive and isinstance(shape, s.StructShape | s.UnionShape) else left
+            known = self._made[id(shape), left] = self._strategy(shape, inside)
         return known
 
-    def _strategy(self, shape: s.Shape) -> SearchStrategy[Any]:
+    def _strategy(self, shape: s.Shape, left: int) -> SearchStrategy[Any]:
         from hypothesis import strategies as st
 
         match shape:
@@ -92,17 +86,21 @@ class _Maker:
             case s.StringShape():
                 return self._string(min(shape.max, self._max_bytes))
             case s.FixedArrayShape():
-                return st.lists(self.make(shape.element), min_size=shape.count, max_size=shape.count)
+                return st.lists(self.make(shape.element, left), min_size=shape.count, max_size=shape.count)
+            case s.ArrayShape() | s.OptionalShape() if left <= 0 and shape.element.recursive:
+                return st.just([]) if isinstance(shape, s.ArrayShape) else st.none()
             case s.ArrayShape():
-                return st.lists(self.make(shape.element), max_size=min(shape.limit, self._max_elements))
+                return st.lists(self.make(shape.element, left), max_size=min(shape.limit, self._max_elements))
             case s.OptionalShape():
-                return st.none() | self.make(shape.element)
+                return st.none() | self.make(shape.element, left)
             case s.StructShape() if is_list_node(shape):
-                return self._nodes(shape)
+                return self._nodes(shape, left)
             case s.StructShape():
-                return self._built(shape.cls, shape.fields)
+                return self._built(shape.cls, shape.fields, left)
             case s.UnionShape():
-                return st.one_of([self._arm(shape, arm) for arm in shape.arms])
+                flat = [arm for arm in shape.arms if not any(of.recursive for _name, of in arm.fields)]
+                arms = flat if left <= 0 and flat else shape.arms
+                return st.one_of([self._arm(shape, arm, left) for arm in arms])
         message = f"no strategy for {shape.name}, whose codec was written by hand"
         raise NotImplementedError(message)
 
@@ -128,12 +126,12 @@ class _Maker:
         anything = st.binary(max_size=most).map(lambda data: data.decode("utf-8", "surrogateescape"))
         return (ascii_text | text | anything).filter(fits)
 
-    def _built(self, cls: type, fields: tuple[tuple[str, s.Shape], ...]) -> SearchStrategy[Any]:
+    def _built(self, cls: type, fields: tuple[tuple[str, s.Shape], ...], left: int) -> SearchStrategy[Any]:
         from hypothesis import strategies as st
 
-        return st.fixed_dictionaries({name: self.make(of) for name, of in fields}).map(lambda made: cls(**made))
+        return st.fixed_dictionaries({name: self.make(of, left) for name, of in fields}).map(lambda made: cls(**made))
 
-    def _nodes(self, shape: s.StructShape) -> SearchStrategy[Any]:
+    def _nodes(self, shape: s.StructShape, left: int) -> SearchStrategy[Any]:
         from hypothesis import strategies as st
 
         tail = shape.fields[-1][0]
@@ -144,10 +142,10 @@ class _Maker:
                 node = shape.cls(**entry, **{tail: node})
             return node
 
-        entry = st.fixed_dictionaries({name: self.make(of) for name, of in shape.fields[:-1]})
+        entry = st.fixed_dictionaries({name: self.make(of, left) for name, of in shape.fields[:-1]})
         return st.lists(entry, min_size=1, max_size=max(self._max_elements, 1)).map(link)
 
-    def _arm(self, shape: s.UnionShape, arm: s.Arm) -> SearchStrategy[Any]:
+    def _arm(self, shape: s.UnionShape, arm: s.Arm, left: int) -> SearchStrategy[Any]:
         from hypothesis import strategies as st
 
         if not arm.of.default:
@@ -158,11 +156,11 @@ class _Maker:
                 members = shape.kind.members
                 chosen = chosen.map(lambda case: members[int(case)])
         else:
-            chosen = self.make(shape.kind).filter(lambda case: int(case) not in shape.by_case)
+            chosen = self.make(shape.kind, left).filter(lambda case: int(case) not in shape.by_case)
             if isinstance(shape.kind, s.EnumShape | s.BoolShape):
                 # All values are known: a default arm for none of them has no value.
                 every = [False, True] if isinstance(shape.kind, s.BoolShape) else list(shape.kind.cls)
                 rest = [case for case in every if int(case) not in shape.by_case]
                 chosen = st.sampled_from(rest) if rest else st.nothing()
-        fields = {name: self.make(of) for name, of in arm.fields}
+        fields = {name: self.make(of, left) for name, of in arm.fields}
         return st.fixed_dictionaries({shape.discriminant: chosen, **fields}).map(lambda made: arm.cls(**made))

@@ -12,7 +12,7 @@ from xdr import shapes as s
 from xdr.codec import MAX_DEPTH, Codec, codec
 from xdr.decoders import decoder
 from xdr.errors import XDRDecodeError
-from xdr.explain import Decoding, explain_decode, trailing
+from xdr.explain import Decoding, allowance, deeper, explain_decode, trailing
 from xdr.source import DECODE_FAULTS, Variant, is_list_node
 from xdr.structs import Enum
 
@@ -74,9 +74,8 @@ def walk(
         XDRDeclarationError: The annotation means no XDR type.
     """
     shape = (annotation if isinstance(annotation, Codec) else codec(annotation, module=module)).shape
-    s.mark_recursive(shape)
     walker = _Walker(memoryview(data).cast("B"), lenient_padding=lenient_padding, max_depth=max_depth)
-    yield from walker.walk(shape, 0, shape.name, shape.name, max_depth)
+    yield from walker.walk(shape, 0, shape.name, shape.name, allowance(shape, max_depth))
     if walker.at < len(data):
         raise trailing(shape, walker.at, len(data))
 
@@ -144,11 +143,10 @@ class _Walker:
                 yield Item(level, name, shape.name, start, self._since(start), value, whole=True)
 
     def _deeper(self, shape: s.Shape, path: str, left: int) -> int:
-        if not shape.recursive:
-            return left
+        left = deeper(shape, left)
         if left < 0:
             raise XDRDecodeError(path, self.at, f"nested more than {self._max_depth} levels deep")
-        return left - 1
+        return left
 
     def _since(self, start: int) -> bytes:
         return bytes(self._data[start : self.at])
