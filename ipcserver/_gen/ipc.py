@@ -178,8 +178,6 @@ class ripc_perm:
 
 # sessions
 
-
-
 @xdr.struct
 class ripc_hello_args:
     nonce: ripc_hyper
@@ -243,8 +241,6 @@ class ripc_cancel_args:
 
 
 # answers that several procedures share
-
-
 
 @xdr.arm("ripc_id_res", "status", ripc_status, cases=(RIPC_OK,))
 class ripc_id_res_RIPC_OK:
@@ -339,8 +335,6 @@ class ripc_rmid_args:
 
 
 # message queues
-
-
 
 @xdr.struct
 class ripc_msgget_args:
@@ -443,8 +437,6 @@ class ripc_msglist_res:
 
 
 # semaphore sets
-
-
 
 @xdr.struct
 class ripc_semget_args:
@@ -566,8 +558,6 @@ class ripc_semlist_res:
 
 
 # segments
-
-
 
 @xdr.struct
 class ripc_shmget_args:
@@ -711,8 +701,6 @@ class ripc_shmlist_res:
 
 
 # limits and use: IPC_INFO, MSG_INFO, SEM_INFO, SHM_INFO
-
-
 
 @xdr.struct
 class ripc_limits:

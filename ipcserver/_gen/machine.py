@@ -375,8 +375,6 @@ class machine_command:
 
 # snapshots
 
-
-
 class machine_result(xdr.Enum):
     RESULT_STATUS = 0
     RESULT_ID = 1

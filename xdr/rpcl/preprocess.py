@@ -36,6 +36,9 @@ TARGETS: Final = {
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
+MAX_EXPANSIONS: Final = 200_000
+"""Macro expansions of one run. Thirty macros that each hold the last one twice would make a thousand million words."""
+
 MAX_SOURCE: Final = 16 * 1024 * 1024
 """Bytes of one included file; the largest public .x file has 300 kB."""
 
