@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["installed_specs", "program_name", "program_number"]
+__all__ = ["declared_programs", "installed_specs", "program_name", "program_number"]
 
 ETC_RPC: Final = Path("/etc/rpc")
 _PROGRAM: Final = re.compile(r"\bprogram\s+(\w+)\s*\{")
@@ -36,15 +36,22 @@ def installed_specs() -> Iterator[tuple[str, Traversable]]:
                 yield f"{entry.name}/{file.name}", file
 
 
+def declared_programs(text: str) -> Iterator[tuple[str, int]]:
+    """Names and numbers of a specification's programs, without compiling it.
+
+    A program ends with ``} = NUMBER;`` behind that of its last version.
+    """
+    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    starts = [*_PROGRAM.finditer(text)]
+    for number, start in enumerate(starts):
+        following = starts[number + 1].start() if number + 1 < len(starts) else len(text)
+        if ends := _END.findall(text, start.end(), following):
+            yield start[1], int(ends[-1], 0)
+
+
 def _spec_programs() -> Iterator[tuple[str, int]]:
-    """Names and numbers, without compiling: a program ends with ``} = NUMBER;`` behind its last version's."""
     for _, file in installed_specs():
-        text = re.sub(r"/\*.*?\*/", " ", file.read_bytes().decode(errors="replace"), flags=re.DOTALL)
-        starts = [*_PROGRAM.finditer(text)]
-        for number, start in enumerate(starts):
-            following = starts[number + 1].start() if number + 1 < len(starts) else len(text)
-            if ends := _END.findall(text, start.end(), following):
-                yield start[1], int(ends[-1], 0)
+        yield from declared_programs(file.read_bytes().decode(errors="replace"))
 
 
 def _etc_rpc() -> Iterator[tuple[str, int]]:

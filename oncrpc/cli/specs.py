@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from oncrpc.cli.programs import installed_specs
+from oncrpc.cli.programs import declared_programs, installed_specs
 from oncrpc.program import Program
 from xdr import shapes as s
 from xdr.codec import codec
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Spec", "SpecVersion", "example", "load_file", "load_installed", "load_text"]
 
 _numbers = itertools.count()
-
-DEEPEST_EXAMPLE: Final = 12
-"""Levels of an example value; a type that holds itself goes no deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ def load_installed(program: str, version: str) -> tuple[Spec, SpecVersion] | Non
     """The first installed specification that declares a program's version; see Spec.find()."""
     for _, file in installed_specs():
         text = file.read_text(encoding="utf-8")
-        if "program" not in text:
+        if not any(_names(program, name, number) for name, number in declared_programs(text)):
             continue
         spec = load_text(text, str(file))
         if (found := spec.find(program, version)) is not None:
@@ -217,13 +214,14 @@ def load_installed(program: str, version: str) -> tuple[Spec, SpecVersion] | Non
 
 def example(kind: Any) -> Any:
     """A value of a type as JSON has it, to show people what to write: zeros, empty texts, one element in arrays."""
-    return _example(codec(kind).shape, 0)
+    return _example(codec(kind).shape, ())
 
 
-def _example(shape: s.Shape, depth: int) -> Any:
-    if depth > DEEPEST_EXAMPLE:
-        return None
-    below = depth + 1
+class _HoldsItself(Exception):
+    """A type was met inside itself: the array or union around it goes another way."""
+
+
+def _example(shape: s.Shape, path: tuple[s.Shape, ...]) -> Any:
     match shape:
         case s.ScalarShape():
             return "0" if shape.code in "qQ" else 0
@@ -238,28 +236,36 @@ def _example(shape: s.Shape, depth: int) -> Any:
         case s.OpaqueShape() | s.StringShape():
             return ""
         case s.FixedArrayShape():
-            return [_example(shape.element, below)] * shape.count
+            return [_example(shape.element, path)] * shape.count
         case s.ArrayShape():
-            return [] if shape.recursive else [_example(shape.element, below)]
+            try:
+                return [_example(shape.element, path)]
+            except _HoldsItself:
+                return []
         case s.OptionalShape():
             return [] if is_list_node(shape.element) else None
+        case s.StructShape() | s.UnionShape() if shape in path:
+            raise _HoldsItself
         case s.StructShape() if is_list_node(shape):
-            return [{name: _example(of, below) for name, of in shape.fields[:-1]}]
+            return [{name: _example(of, (*path, shape)) for name, of in shape.fields[:-1]}]
         case s.StructShape():
-            return {name: _example(of, below) for name, of in shape.fields}
+            return {name: _example(of, (*path, shape)) for name, of in shape.fields}
         case s.UnionShape():
-            return _example_union(shape, below)
+            return _example_union(shape, (*path, shape))
         case _:
             return None
 
 
-def _example_union(shape: s.UnionShape, depth: int) -> dict[str, Any]:
-    if not shape.by_case:
-        return {shape.discriminant: _example(shape.kind, depth)}
-    case, arm = next(iter(shape.by_case.items()))
-    value: Any = case
-    if isinstance(shape.kind, s.EnumShape):
-        value = shape.kind.members[case].name
-    elif isinstance(shape.kind, s.BoolShape):
-        value = bool(case)
-    return {shape.discriminant: value, **{name: _example(of, depth) for name, of in arm.fields}}
+def _example_union(shape: s.UnionShape, path: tuple[s.Shape, ...]) -> dict[str, Any]:
+    """The first arm that does not hold the union itself."""
+    for case, arm in shape.by_case.items():
+        value: Any = case
+        if isinstance(shape.kind, s.EnumShape):
+            value = shape.kind.members[case].name
+        elif isinstance(shape.kind, s.BoolShape):
+            value = bool(case)
+        try:
+            return {shape.discriminant: value, **{name: _example(of, path) for name, of in arm.fields}}
+        except _HoldsItself:
+            continue
+    return {shape.discriminant: _example(shape.kind, path)}
