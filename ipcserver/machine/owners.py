@@ -21,7 +21,7 @@ class Owner:
         id: The session, or the connection.
         waits: Its waiting calls by arrival.
         adjusted: Ids of the sets that keep adjustments for it.
-        attached: Its attachments by segment id.
+        attached: Ids of the segments that it has attached.
     """
 
     __slots__ = ("adjusted", "attached", "id", "waits")
@@ -32,7 +32,7 @@ class Owner:
         self.id = id
         self.waits: dict[int, Waiter] = {}
         self.adjusted: dict[int, None] = {}
-        self.attached: dict[int, int] = {}
+        self.attached: dict[int, None] = {}
 
     def to_xdr(self) -> machine_owner:
         """Give what snapshots call it."""

@@ -74,7 +74,7 @@ class Segment:
         stamps: The stamp of each page's last change.
         stamp: Of the last change; 0: there was none.
         changes: The latest changes: (stamp, start, end).
-        attachments: By owner.
+        attachments: By owner, how many and by which process the last.
         removed: Whether it goes with its last attachment.
     """
 
@@ -111,7 +111,7 @@ class Segment:
         self.pages: dict[int, bytearray] = {}
         self.stamps: dict[int, int] = {}
         self.changes: deque[tuple[int, int, int]] = deque(maxlen=CHANGES)
-        self.attachments: dict[Owner, int] = {}
+        self.attachments: dict[Owner, tuple[int, int]] = {}
         self.waiters: dict[int, ChangeWaiter] = {}
         # Waiters in line: those for a short range by each of its pages, the others together.
         self._near: dict[int, dict[int, ChangeWaiter]] = {}
@@ -307,15 +307,18 @@ class Segments:
         owner = call.owner
         if owner.kind is OWNER_DATAGRAM:
             raise Refused(RIPC_ENOSESSION)
-        self.restore_attachment(found, owner, found.attachments.get(owner, 0) + 1)
+        count, _ = found.attachments.get(owner, (0, 0))
+        self.restore_attachment(found, owner, count + 1, call.pid)
         found.atime = self.accounts.time_s
         found.lpid = call.pid
         return ripc_int_res_RIPC_OK(found.nattch)
 
-    def restore_attachment(self, found: Segment, owner: Owner, count: int) -> None:
+    def restore_attachment(self, found: Segment, owner: Owner, count: int, pid: int) -> None:
         """Let an owner have ``count`` attachments of a segment."""
-        more = count - found.attachments.get(owner, 0)
-        found.attachments[owner] = owner.attached[found.id] = count
+        before, _ = found.attachments.get(owner, (0, 0))
+        more = count - before
+        found.attachments[owner] = count, pid
+        owner.attached[found.id] = None
         found.nattch += more
         self.nattch += more
 
@@ -323,8 +326,7 @@ class Segments:
         """shmdt: give up one attachment of this session or connection; RIPC_EINVAL if it has none."""
         found = self.table.find(args.id)
         owner = call.owner
-        count = found.attachments.get(owner, 0)
-        if not count:
+        if owner not in found.attachments:
             raise Refused(RIPC_EINVAL)
         found.dtime = self.accounts.time_s
         found.lpid = call.pid
@@ -335,12 +337,13 @@ class Segments:
         """Give up all attachments of an owner that has come to its end."""
         found = self.table.find(id)
         found.dtime = self.accounts.time_s
-        self._let_go(found, owner, found.attachments[owner])
+        count, found.lpid = found.attachments[owner]
+        self._let_go(found, owner, count)
 
     def _let_go(self, found: Segment, owner: Owner, count: int) -> None:
-        left = found.attachments[owner] - count
-        if left:
-            found.attachments[owner] = owner.attached[found.id] = left
+        had, pid = found.attachments[owner]
+        if had > count:
+            found.attachments[owner] = had - count, pid
         else:
             del found.attachments[owner], owner.attached[found.id]
         found.nattch -= count

@@ -149,8 +149,8 @@ def _segment(segment: Segment) -> gen.machine_segment:
         ],
         changes=[gen.machine_change(*change) for change in segment.changes],
         attachments=[
-            gen.machine_attachment(owner.to_xdr(), count)
-            for owner, count in sorted(segment.attachments.items(), key=_by_owner)
+            gen.machine_attachment(owner.to_xdr(), pid, count)
+            for owner, (count, pid) in sorted(segment.attachments.items(), key=_by_owner)
         ],
     )
 
@@ -349,7 +349,7 @@ def _restore_segment(machine: Machine, row: gen.machine_segment) -> None:
     machine.accounts.add_object(row.perm.cuid, restored=True)
     machine.segments.load(segment, [(page.number, page.stamp, page.data) for page in row.pages])
     for entry in row.attachments:
-        machine.segments.restore_attachment(segment, _owner(machine, entry.owner), entry.count)
+        machine.segments.restore_attachment(segment, _owner(machine, entry.owner), entry.count, entry.pid)
 
 
 def _restore_waiter(machine: Machine, row: gen.machine_waiter) -> None:
