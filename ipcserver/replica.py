@@ -41,7 +41,7 @@ from ipcserver._gen.machine import (
     machine_op,
 )
 from ipcserver.journal import CommitFailed, JournalClosed, JournalError, JournalFull, JournalUnwritable, StoreDamaged
-from ipcserver.machine import outcomes
+from ipcserver.machine import SnapshotUnreadable, outcomes
 from ipcserver.snapshots import fork_encoder, read_parts
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ipcserver.journal import Journal, Recovered
     from ipcserver.machine.outcomes import Outcome
 
-__all__ = ["Done", "Progress", "Replica", "Settings", "refusal"]
+__all__ = ["SNAPSHOT_HEAD", "Done", "Progress", "Replica", "Settings", "refusal"]
 
 Done: TypeAlias = "Callable[[Any], object]"
 """Called once with the outcome, in the type that ipc.x gives the procedure."""
@@ -77,6 +77,9 @@ FILLING: Final = frozenset({machine_op.OP_MSGSND, machine_op.OP_SHMWRITE, machin
 
 _HEAD: Final = struct.Struct(">QQ")
 """What precedes the machine's snapshot: the last ticket and the clock, two XDR unsigned hypers."""
+
+SNAPSHOT_HEAD: Final = _HEAD.size
+"""Bytes before the machine's own snapshot in the journal's."""
 
 _SNAPSHOT: Final = "snapshot"
 _NOBODY: Final = machine_caller(uid=0, gid=0, gids=[])
@@ -269,7 +272,7 @@ class Replica:
             try:
                 self._ticket, self._clock = _HEAD.unpack_from(recovered.snapshot)
                 self._machine = self._machines.restore(recovered.snapshot[_HEAD.size :])
-            except (ValueError, struct.error) as error:
+            except (SnapshotUnreadable, ValueError, struct.error) as error:
                 raise StoreDamaged(
                     recovered.source, f"its snapshot after batch {recovered.snapshot_number} cannot be read: {error}"
                 ) from error

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Reserve"]
+
+_SMALLEST: Final = 64 << 10
+"""Bytes below which a reserve is not worth a file."""
 
 
 class Reserve:
@@ -30,17 +33,24 @@ class Reserve:
         self.size = size
 
     def take(self) -> bool:
-        """Allocate the blocks if they are not. Return whether they are held now."""
-        if self.size == 0:
-            return True
+        """Allocate the blocks if they are not. Return whether all of them are held now."""
+        return self.size == 0 or self._allocate(self.size)
+
+    def take_what_there_is(self) -> None:
+        """Allocate all, or half, or a quarter and so on."""
+        size = self.size
+        while size >= _SMALLEST and not self._allocate(size):
+            size //= 2
+
+    def _allocate(self, size: int) -> bool:
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return False
         try:
-            os.posix_fallocate(fd, 0, self.size)
+            os.posix_fallocate(fd, 0, size)
         except OSError:
-            # Half a reserve would only make the disk fuller.
+            # What was allocated before the end of the disk is of no use, and others may need it.
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, 0)
             return False

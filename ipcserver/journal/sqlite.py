@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_BYTES", "BATCH_COMMANDS", "RESERVE_BYTES", "SQLiteJournal"]
 
 RESERVE_BYTES: Final = 16 << 20
-"""Held back for a full disk: half to copy a full write-ahead log into the database, half to log some 40,000 receives."""
+"""Held back for a full disk: half to copy the write-ahead log into the database, half to log some 40,000 receives."""
 
 BATCH_COMMANDS: Final = 2000
 """Commands after which a batch is closed: applying it must not hold up the reactor for more than some 20 ms."""

@@ -32,7 +32,7 @@ from .records import DIGEST_SIZE, body_digest, link, pack_batch, unpack_batch
 from .reserve import Reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .errors import CommitFailed
 
@@ -148,10 +148,11 @@ class StoreReader:
         """The last batch that was read and verified."""
         self.chain = b""
         """Its digest."""
-        # What a read-only connection makes beside the file if it is not there: an empty log and its index.
-        self._made = [made for made in (beside(path, "wal"), beside(path, "shm")) if not made.exists()]
+        self._index = None if beside(path, "shm").exists() else beside(path, "shm")
+        # Without a log beside it the file is all there is, and nobody writes to it: SQLite then needs no index.
+        how = "mode=ro" if beside(path, "wal").exists() else "immutable=1"
         self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_MS / 1000
+            f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, timeout=BUSY_MS / 1000
         )
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -256,15 +257,28 @@ class StoreReader:
                 "remove the -mark, -wal and -shm files beside it",
             )
 
+    def copy_to(self, copy: Path, progress: Callable[[int, int], object] | None) -> None:
+        """Copy what this connection sees into an empty file.
+
+        Raises:
+            sqlite3.Error: It cannot be written.
+        """
+
+        def told(_: int, remaining: int, total: int) -> None:
+            if progress is not None:
+                progress(total - remaining, total)
+
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as target:
+            self._connection.backup(target, pages=4096, progress=told)
+
     def close(self) -> None:
         """Close, and leave no file behind that was not there."""
         self._connection.close()
-        if self.locked:
-            for made in self._made:
-                made.unlink(missing_ok=True)
+        if self.locked and self._index is not None:
+            self._index.unlink(missing_ok=True)
 
     locked = False
-    """Whether the caller holds the store's lock: only then nobody else can be using the files made beside it."""
+    """Whether the caller holds the store's lock: only then nobody else can be using the -shm file."""
 
 
 def _is_digest(value: object) -> bool:
@@ -288,6 +302,7 @@ class Store:
         self._reader: StoreReader | None = None
         self._connection: sqlite3.Connection | None = None
         self._uncopied = 0
+        self._short = False  # a checkpoint found the disk full
 
     # ---- reading, before anything is touched -------------------------------------------------------------------
 
@@ -409,6 +424,13 @@ class Store:
         Raises:
             CommitFailed: It is not committed, and never will be.
         """
+        if self._short:
+            # The log could take this batch, but the database has no room for the log: time to say so, while there is
+            # still the reserve.
+            self._short = False
+            self._reserve.release()
+            self._uncopied = CHECKPOINT_BYTES
+            raise JournalFull(self.path, "the disk is full")
         body = pack_batch(commands)
         number = self.number + 1
         digest = link(self.chain, number, body)
@@ -490,7 +512,10 @@ class Store:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            raise self._failure(error) from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                self._short = True
+            else:
+                raise self._failure(error) from error
 
     def reclaim(self) -> None:
         """Take the reserve up again, or find as much room in the database itself, which a snapshot may have made.
@@ -524,7 +549,6 @@ class Store:
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
             # The transaction is rolled back and nothing of it was synced: the connection stays good.
             self._reserve.release()
-            self._uncopied = CHECKPOINT_BYTES  # the log can be copied now, and its own space be used again
             return JournalFull(self.path, "the disk is full")
         self._disconnect()
         if self._marks is not None:
@@ -549,7 +573,7 @@ class Store:
             self._reader = None
         if self._connection is not None:
             self._disconnect()
-            self._reserve.take()  # if it was given back: what closing made free is better in it than in other hands
+            self._reserve.take_what_there_is()  # so that the next start finds some, if the disk stays full
         if self._marks is not None:
             self._marks.close()
             self._marks = None

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from twisted.internet import reactor as real_reactor
+import pytest_twisted
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
 
 import xdr
 from ipcserver._gen import ipc
@@ -18,9 +17,11 @@ from ipcserver.replica import Replica, Settings, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ipcserver.journal import JournalError
 
+reactor: Any = _reactor
 CALLER = gen.machine_caller(1000, 1000, [])
 SECOND = 10**9
 
@@ -511,63 +512,60 @@ def test_a_journal_closed_under_the_replica_answers_nobody(held: World) -> None:
 def later(seconds: float) -> Deferred[None]:
     """Fire after a while."""
     waited: Deferred[None] = Deferred()
-    real_reactor.callLater(seconds, waited.callback, None)  # type: ignore[attr-defined]
+    reactor.callLater(seconds, waited.callback, None)
     return waited
 
 
-class DurableReplica(TestCase):
-    """The replica over SQLite."""
+def opened(path: Path, settings: Settings | None = None) -> Replica:
+    """Start a replica over SQLite."""
+    replica = Replica(Wheel, SQLiteJournal(path, reserve=0), reactor=reactor, settings=settings)
+    replica.start(body("STARTED"))
+    return replica
 
-    timeout = 60
 
-    def open(self, path: str, settings: Settings | None = None) -> Replica:
-        journal = SQLiteJournal(Path(path), reserve=0)
-        replica = Replica(Wheel, journal, reactor=real_reactor, settings=settings)
-        replica.start(body("STARTED"))
-        return replica
+def send(replica: Replica, count: int) -> Deferred[None]:
+    """Submit many, and fire when all are answered."""
+    answered: Deferred[None] = Deferred()
+    left = [count]
 
-    def send(self, replica: Replica, count: int) -> Deferred[None]:
-        """Submit many, and fire when all are answered."""
-        answered: Deferred[None] = Deferred()
-        left = [count]
+    def done(outcome: object) -> None:
+        assert outcome == ipc.RIPC_OK
+        left[0] -= 1
+        if not left[0]:
+            answered.callback(None)
 
-        def done(outcome: object) -> None:
-            assert outcome == ipc.RIPC_OK
-            left[0] -= 1
-            if not left[0]:
-                answered.callback(None)
+    for _ in range(count):
+        replica.submit(body("MSGSND"), caller=CALLER, done=done)
+    return answered
 
-        for _ in range(count):
-            replica.submit(body("MSGSND"), caller=CALLER, done=done)
-        return answered
 
-    async def test_what_was_answered_is_there_after_a_restart(self) -> None:
-        path = self.mktemp() + ".db"
-        replica = self.open(path)
-        await self.send(replica, 3000)
-        await replica.stop()
-        again = self.open(path)
-        self.assertEqual(again.machine.ops, ["SERVER_STARTED", *["MSGSND"] * 3000, "SERVER_STARTED"])
-        await again.stop()
+@pytest_twisted.ensureDeferred
+async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
+    replica = opened(tmp_path / "store.db")
+    await send(replica, 3000)
+    await replica.stop()
+    again = opened(tmp_path / "store.db")
+    assert again.machine.ops == ["SERVER_STARTED", *["MSGSND"] * 3000, "SERVER_STARTED"]
+    await again.stop()
 
-    async def test_snapshots_bound_the_replay_and_the_service_goes_on_meanwhile(self) -> None:
-        path = self.mktemp() + ".db"
-        replica = self.open(path, Settings(snapshot_commands=500))
-        for _ in range(20):
-            await self.send(replica, 100)
-        for _ in range(500):
-            if replica.snapshots_taken >= 2:
-                break
-            await self.send(replica, 10)
-            await later(0.01)
-        self.assertGreaterEqual(replica.snapshots_taken, 2)
-        sent = replica.machine.ops.count("MSGSND")
-        await replica.stop()
-        journal = SQLiteJournal(Path(path), reserve=0)
-        recovered = journal.open()
-        self.assertLess(recovered.commands, sent - 500)
-        journal.close()
-        again = self.open(path)
-        self.assertEqual(again.machine.ops.count("MSGSND"), sent)
-        await self.send(again, 1)
-        await again.stop()
+
+@pytest_twisted.ensureDeferred
+async def test_snapshots_bound_the_replay_and_the_service_goes_on_meanwhile(tmp_path: Path) -> None:
+    replica = opened(tmp_path / "store.db", Settings(snapshot_commands=500))
+    for _ in range(20):
+        await send(replica, 100)
+    for _ in range(500):
+        if replica.snapshots_taken >= 2:
+            break
+        await send(replica, 10)
+        await later(0.01)
+    assert replica.snapshots_taken >= 2
+    sent = replica.machine.ops.count("MSGSND")
+    await replica.stop()
+    journal = SQLiteJournal(tmp_path / "store.db", reserve=0)
+    assert journal.open().commands < sent - 500
+    journal.close()
+    again = opened(tmp_path / "store.db")
+    assert again.machine.ops.count("MSGSND") == sent
+    await send(again, 1)
+    await again.stop()
