@@ -11,6 +11,7 @@ import pytest
 from tests.tree import PACKAGES, Module, modules
 
 TWISTED_FILES: Final = {
+    "ipcserver/bind.py",
     "ipcserver/logs.py",
     "ipcserver/replica.py",
     "ipcserver/service.py",

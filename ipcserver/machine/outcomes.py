@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "Outcome",
-    "Refusal",
     "hello_refusal",
     "id_refusal",
     "int_refusal",
