@@ -57,7 +57,7 @@ def place_of(text: str | None) -> Place:
     if text.startswith("/"):
         return Place(text)
     host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
         return Place(text.strip("[]"))
     if not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports
         message = f"{text!r} is no place: HOST, HOST:PORT, [IPV6]:PORT or /PATH"

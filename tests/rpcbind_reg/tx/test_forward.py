@@ -49,7 +49,7 @@ class UDPClock(Clock):
     def listenUDP(self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192) -> None:
         wire = Wire()
         self.wires.append(wire)
-        protocol.transport = wire
+        protocol.transport = wire  # type: ignore[assignment]
 
 
 @pytest_twisted.ensureDeferred
