@@ -10,6 +10,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xdr import shapes as s
+from xdr.quad import Quad
 from xdr.runtime import (
     PAD,
     SHORT,
@@ -193,7 +194,9 @@ class _Writer:
             case s.EnumShape():
                 self.write("i", self._enum(shape, expression))
             case s.QuadShape():
-                self.write("16s", f"{expression}.to_bytes()")
+                name = self.hold(expression)
+                self._check_class(name, Quad)
+                self.write("16s", f"{name}.to_bytes()")
             case s.VoidShape():
                 line(f"if {expression} is not None: raise Unfit")
             case s.FixedOpaqueShape():

@@ -10,11 +10,12 @@ import array
 from itertools import count
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception class
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xdr import decoders, encoders, runtime
 from xdr import shapes as s
 from xdr.errors import XDRDecodeError, XDREncodeError
+from xdr.quad import Quad
 from xdr.source import DECODE_FAULTS, ENCODE_FAULTS, Variant, is_list_node
 
 if TYPE_CHECKING:
@@ -70,13 +71,22 @@ def explain_decode(
     try:
         end = Decoding(data, variant, max_depth).walk(shape, shape.name, at, allowance(shape, max_depth))
     except XDRDecodeError as error:
-        return error
+        return _bare(error)
     except RecursionError:
         pass
     else:
         if whole and end < len(data):
             return trailing(shape, end, len(data))
     return XDRDecodeError(shape.name, at, "nested more deeply than the interpreter's stack allows")
+
+
+_E = TypeVar("_E", bound=Exception)
+
+
+def _bare(error: _E) -> _E:
+    """Return an error without the walk that found it, which says nothing a user could want."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def trailing(shape: s.Shape, end: int, size: int) -> XDRDecodeError:
@@ -242,7 +252,7 @@ def explain_encode(shape: s.Shape, value: Any, fault: Exception, max_depth: int)
     try:
         _Encoding(max_depth).walk(shape, shape.name, value, allowance(shape, max_depth))
     except XDREncodeError as error:
-        return error
+        return _bare(error)
     except RecursionError:
         return XDREncodeError(shape.name, "nested more deeply than the interpreter's stack allows")
     # An object whose attributes raise, or change while they are looked at.
@@ -293,7 +303,7 @@ class _Encoding:
             case s.EnumShape():
                 self._enum(shape, path, value)
             case s.QuadShape():
-                if not hasattr(value, "to_bytes") or isinstance(value, int):
+                if not isinstance(value, Quad):
                     raise XDREncodeError(path, f"Quad expected, {_kind(value)} given")
             case s.VoidShape():
                 if value is not None:

@@ -213,7 +213,8 @@ def _round_decimal(value: Decimal) -> int:
         return 0
     if adjusted > _MAX_DECIMAL_POWER:
         return _EXPONENT_MAX << _FRACTION_BITS
-    return _round(*abs(value).as_integer_ratio() if value.is_signed() else value.as_integer_ratio())
+    # abs() would round to the precision of the caller's decimal context; copy_abs() does not.
+    return _round(*value.copy_abs().as_integer_ratio())
 
 
 def _round(numerator: int, denominator: int) -> int:

@@ -42,7 +42,7 @@ class TestRoundTrips:
     def test_every_value_of_every_type_comes_back_from_its_bytes(self, annotation: Any) -> None:
         codec = xdr.codec(annotation)
 
-        @settings(max_examples=25, deadline=None)
+        @settings(d.BRIEF, max_examples=25)
         @given(values(annotation))
         def check(value: Any) -> None:
             data = codec.encode(value)
@@ -62,7 +62,7 @@ class TestRoundTrips:
     def test_no_value_decodes_when_bytes_are_missing_or_left_over(self, annotation: Any) -> None:
         codec = xdr.codec(annotation)
 
-        @settings(max_examples=5, deadline=None)
+        @settings(d.BRIEF, max_examples=5)
         @given(values(annotation, max_elements=2, max_bytes=8), st.integers(0, 10000))
         def check(value: Any, cut: int) -> None:
             data = codec.encode(value)
@@ -76,7 +76,7 @@ class TestRoundTrips:
 
         check()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(d.BRIEF, max_examples=200)
     @given(st.sampled_from(d.EVERY), st.binary(max_size=200))
     def test_any_bytes_either_decode_and_encode_back_or_are_refused_with_a_place(
         self, annotation: Any, data: bytes
@@ -93,7 +93,7 @@ class TestRoundTrips:
         else:
             assert codec.encode(value) == data or any(math.isnan(x) for x in _floats(value))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(d.BRIEF, max_examples=100)
     @given(values(d.Everything, max_elements=2, max_bytes=10), st.data())
     def test_one_changed_byte_is_found_or_decodes_to_something_that_encodes(
         self, value: d.Everything, data: st.DataObject

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import xdr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_all_errors_are_xdr_errors_and_plain_ones_too() -> None:
@@ -18,7 +22,7 @@ def test_all_errors_are_xdr_errors_and_plain_ones_too() -> None:
 
 
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_errors_survive_copying_and_pickling(again) -> None:  # type: ignore[no-untyped-def]
+def test_errors_survive_copying_and_pickling(again: Callable[[Any], Any]) -> None:
     error = again(xdr.XDRDecodeError("A.b", 12, "odd"))
     assert (error.path, error.offset, error.reason, str(error)) == ("A.b", 12, "odd", "A.b: odd, at byte 12")
     error = again(xdr.XDREncodeError("A.b", "odd"))

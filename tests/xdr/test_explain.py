@@ -52,7 +52,11 @@ class TestDecoding:
                 "0000000100000000000000020000000000000000",
                 "MsgSendArgs: 4 bytes more than the value takes, at byte 16",
             ),
-            (MsgSendArgs, "00000001000000000000000200000000ff", "MsgSendArgs: 1 byte more than the value takes, at byte 16"),
+            (
+                MsgSendArgs,
+                "00000001000000000000000200000000ff",
+                "MsgSendArgs: 1 byte more than the value takes, at byte 16",
+            ),
             (Pairs, "00000002000000016100000000000001", "Pair<100>: 2 elements announced, 12 bytes left, at byte 0"),
             (
                 Pairs,
@@ -60,7 +64,11 @@ class TestDecoding:
                 "Pair<100>[1].colour: 15 is no Colour, at byte 24",
             ),
             (Pairs, "00000065", "Pair<100>: 101 elements announced, 100 allowed, at byte 0"),
-            (d.Node, "0000000100000000000000010000000200000000000000ff", "Node[1].next: 255 is neither 0 nor 1, at byte 20"),
+            (
+                d.Node,
+                "0000000100000000000000010000000200000000000000ff",
+                "Node[1].next: 255 is neither 0 nor 1, at byte 20",
+            ),
             (d.Only, "00000001", "Only.which: 1 is no case of Only, at byte 0"),
             (d.Choice, "00000002000000ff", "Choice.text: 255 bytes announced, 12 allowed, at byte 4"),
             (d.Choice, "0000000000", "Choice.number: 4 bytes needed, 1 left, at byte 4"),

@@ -23,7 +23,7 @@ class TestThereAndBack:
     @pytest.mark.parametrize("annotation", d.EVERY, ids=str)
     @pytest.mark.parametrize("opaque", ["hex", "base64"])
     def test_every_value_of_every_type_comes_back(self, annotation: Any, opaque: Any) -> None:
-        @settings(max_examples=10, deadline=None)
+        @d.BRIEF
         @given(values(annotation, max_elements=3))
         def check(value: Any) -> None:
             text = jsonform.dumps(annotation, value, opaque=opaque)
@@ -86,7 +86,11 @@ class TestForm:
             (d.Point, d.Point(1, 2), {"x": 1, "y": 2}),
             (d.Point | None, None, None),
             (d.Node | None, None, []),
-            (d.Node | None, d.Node(1, "a", d.Node(2, "b", None)), [{"value": 1, "name": "a"}, {"value": 2, "name": "b"}]),
+            (
+                d.Node | None,
+                d.Node(1, "a", d.Node(2, "b", None)),
+                [{"value": 1, "name": "a"}, {"value": 2, "name": "b"}],
+            ),
             (d.Choice, d.Choice_RED(3), {"colour": "RED", "number": 3}),
             (d.Choice, d.Choice_GREEN(), {"colour": "GREEN"}),
             (d.Switch, d.Switch_FALSE(), {"on": False}),

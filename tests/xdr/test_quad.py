@@ -48,6 +48,11 @@ class TestConversions:
             assert Quad(str(quad)) == quad
             assert str(eval(repr(quad))) == str(quad)
 
+    def test_negative_text_keeps_all_its_digits(self) -> None:
+        text = "-6.9248524883263709697111529377224145e+75"
+        assert str(Quad(text)) == text
+        assert Quad(Decimal(text)).bits == Quad(text[1:]).bits | 1 << 127
+
     @settings(deadline=None)
     @given(st.fractions() | st.builds(lambda a, b: a * Fraction(2) ** b, st.fractions(), st.integers(-16500, 16500)))
     def test_a_fraction_becomes_its_nearest_neighbour(self, number: Fraction) -> None:

@@ -18,7 +18,7 @@ def union(*arms: tuple[Any, dict[str, Any]]) -> Any:
     made: Any = None
     for index, (kind, options) in enumerate(arms):
         cls = type(f"Arm{index}", (), {"__annotations__": {"d": Annotated[int, xdr.Int]}, "__module__": __name__})
-        arm = xdr.arm(options.pop("name", "U"), "d", kind, **options)(cls)
+        arm: Any = xdr.arm(options.pop("name", "U"), "d", kind, **options)(cls)
         made = arm if made is None else made | arm
     return made
 
@@ -54,7 +54,7 @@ class TestReading:
         ],
         ids=str,
     )
-    def test_annotations_have_shapes(  # noqa: PLR0917
+    def test_annotations_have_shapes(
         self, annotation: Any, kind: type, name: str, size: int | None, minimum: int
     ) -> None:
         shape = s.shape_of(annotation)

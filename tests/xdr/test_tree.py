@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import xdr
 from tests.xdr import declarations as d
@@ -15,7 +15,7 @@ from xdr.testing import values
 
 @pytest.mark.parametrize("annotation", d.EVERY, ids=str)
 def test_the_items_are_all_the_bytes_once_and_in_order(annotation: Any) -> None:
-    @settings(max_examples=10, deadline=None)
+    @d.BRIEF
     @given(values(annotation, max_elements=3))
     def check(value: Any) -> None:
         data = xdr.encode(annotation, value)
@@ -68,7 +68,7 @@ def test_long_items_are_cut() -> None:
     ],
 )
 def test_what_is_in_order_comes_before_the_error(annotation: Any, data: str, names: list[str], error: str) -> None:
-    seen = []
+    seen: list[str] = []
     with pytest.raises(xdr.XDRDecodeError) as caught:
         seen.extend(item.name for item in tree.walk(annotation, bytes.fromhex(data)))
     # A generator that raised inside of extend() leaves what it gave.
@@ -101,4 +101,4 @@ def test_a_long_list_is_walked_without_recursion() -> None:
     node = None
     for number in range(20_000):
         node = d.Node(number, "", node)
-    assert sum(item.whole for item in tree.walk(xdr.codec(d.Node), xdr.encode(d.Node, node))) == 40_000  # type: ignore[type-var]
+    assert sum(item.whole for item in tree.walk(xdr.codec(d.Node), xdr.encode(d.Node, node))) == 40_000
