@@ -17,6 +17,7 @@ from rpcbind_reg.client import Place
 from rpcbind_reg.info import info
 from rpcbind_reg.mappings import Mapping, owner_name
 from rpcbind_reg.tx.embedded import PortmapperService
+from rpcbind_reg.uaddr import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,9 +146,7 @@ class TestInfo:
 
     @pytest_twisted.ensureDeferred
     async def test_what_does_not_answer_is_status_1(self, bench: Bench) -> None:
-        bench.service.registry.mappings.set(
-            Mapping(300000, 1, "tcp", f"0.0.0.0.{int(bench.port) >> 8}.{int(bench.port) & 255}")
-        )
+        bench.service.registry.mappings.set(Mapping(300000, 1, "tcp", join("0.0.0.0", int(bench.port))))
         done = await bench.run(info, "127.0.0.1", "300000", "1", "--port", bench.port)
         assert (done.exit_code, "PROG_UNAVAIL" in done.stdout) == (1, True)
         done = await bench.run(info, "127.0.0.1", "300001", "--port", bench.port)
