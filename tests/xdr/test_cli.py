@@ -94,6 +94,34 @@ class TestCompile:
         )
         assert done.stdout == "00000005\n"
 
+    @pytest.mark.parametrize("first", ["a", "b"])
+    def test_files_that_include_each_other_share_their_types(self, tmp_path: Path, first: str) -> None:
+        (tmp_path / "a.x").write_text(
+            '#ifndef A_X\n#define A_X\n#include "b.x"\n'
+            "enum kind { ONE = 1 }; const LEN = 8; struct a { int v; b *other; };\n#endif\n"
+        )
+        (tmp_path / "b.x").write_text(
+            '#ifndef B_X\n#define B_X\n#include "a.x"\n'
+            "struct b { a *other; opaque x<LEN>; }; union u switch (kind k) { case ONE: a v; default: void; };\n#endif\n"
+        )
+        out = tmp_path / "mutual"
+        out.mkdir()
+        (out / "__init__.py").touch()
+        result = run("compile", "--package", "mutual", "-o", out, tmp_path / "a.x", tmp_path / "b.x")
+        assert result.exit_code == 0, result.output
+        code = (
+            f"import mutual.{first}, mutual.a as a, mutual.b as b, xdr;"
+            "print(xdr.encode(b.u, b.u_ONE(a.a(1, b.b(None, b'x')))).hex())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).resolve().parents[2]}"},
+        )
+        assert done.stdout == "000000010000000100000001000000000000000178000000\n"
+
     @pytest.mark.parametrize("option", ["--type=a", "--type=a=b c", "-D9=1", "--import=a.x=b-c"])
     def test_options_that_make_no_sense_are_refused(self, spec: Path, option: str) -> None:
         assert run("compile", spec, option).exit_code == 2

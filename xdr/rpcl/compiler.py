@@ -81,6 +81,7 @@ def check_text(text: str, name: str, settings: Settings | None = None) -> tuple[
         borrow(specification, name, settings),
     )
     module = resolve(specification, report, options)
+    module.cyclic = source.cyclic
     report.check()
     return module, tuple(report.warnings)
 

@@ -6,6 +6,7 @@ what Python must see earlier: a typedef stands behind the classes that it names,
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xdr.rpcl.emit_programs import ProgramEmitter
@@ -36,7 +37,7 @@ from xdr.rpcl.nodes import Notes
 from xdr.rpcl.text import WIDTH, comments, docstring, indented, literal, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["emit"]
 
@@ -77,6 +78,8 @@ class _Emitter:
         self._imported_constants: dict[str, str] = {}
         self._imports: dict[str, set[str]] = {}
         self._aliased: dict[str, str] = {}
+        self._late: dict[str, str] = {}
+        self._lazy = False
         self._exports: list[str] = []
         self._typing: set[str] = set()
         self._done: set[str] = set()
@@ -113,6 +116,8 @@ class _Emitter:
         entry = self._types[name]
         python = self._python[name]
         if entry.module:
+            if self._lazy and self._module.cyclic:
+                return f"{self._late_module(entry.module)}.{python}"
             self._imports.setdefault(entry.module, set()).add(python)
         if python not in shadowed:
             return python
@@ -123,8 +128,29 @@ class _Emitter:
     def _constant(self, name: str) -> str:
         python = self._constants[name]
         if name in self._imported_constants:
+            if self._lazy and self._module.cyclic:
+                return f"{self._late_module(self._imported_constants[name])}.{python}"
             self._imports.setdefault(self._imported_constants[name], set()).add(python)
         return python
+
+    def _late_module(self, module: str) -> str:
+        """Give the name of a module that imports this one, and so is imported when all here is defined.
+
+        Annotations of fields are read later still. What Python needs at once (the enum that a union switches on, the
+        class in a typedef) is imported at the top; two files that need that of each other are one file.
+        """
+        if module not in self._late:
+            self._late[module] = self._scope.take("_" + module.rpartition(".")[2])
+        return self._late[module]
+
+    @contextmanager
+    def _later(self) -> Iterator[None]:
+        """Write annotations that are read when the module is complete."""
+        before, self._lazy = self._lazy, True
+        try:
+            yield
+        finally:
+            self._lazy = before
 
     def _use(self, *names: str) -> None:
         self._typing.update(names)
@@ -198,7 +224,9 @@ class _Emitter:
         aliases = self._alias_lines()
         closing = ["", *comments(self._module.closing)] if self._module.closing else []
         head = self._head(source, digest, programs)
-        return "\n".join([*head, *body, *aliases, *classes, *self._all(), *closing]).rstrip() + "\n"
+        return (
+            "\n".join([*head, *body, *aliases, *classes, *self._late_lines(), *self._all(), *closing]).rstrip() + "\n"
+        )
 
     def _head(self, source: str, digest: str, programs: list[ProgramEntry]) -> list[str]:
         names = [f"{program.name}" for program in programs]
@@ -254,6 +282,15 @@ class _Emitter:
         self._use("TypeAlias")
         lines = ["", "# Second names of types, for classes that have an attribute of the first name."]
         return lines + [f"{alias}: TypeAlias = {self._python[name]}" for name, alias in sorted(self._aliased.items())]
+
+    def _late_lines(self) -> list[str]:
+        if not self._late:
+            return []
+        lines = ["", "", "# Files that include each other import each other last."]
+        for module, name in sorted(self._late.items()):
+            package, _, last = module.rpartition(".")
+            lines.append(f"from {package} import {last} as {name}" if package else f"import {last} as {name}")
+        return lines
 
     # ---- entries --------------------------------------------------------------------------------------
 
@@ -376,7 +413,8 @@ class _Emitter:
         if entry.notes.doc:
             body += [*docstring(entry.notes.doc), ""]
         for field, python in zip(entry.fields, names, strict=True):
-            body += self._field(field, python, names)
+            with self._later():
+                body += self._field(field, python, names)
         if not body:
             body = [*docstring("No fields: nothing on the wire.")]
         while body and not body[-1]:
@@ -453,8 +491,11 @@ class _Emitter:
                 *(f"    {value}," for value in values),
                 "))",
             ]
-        discriminant = self._discriminant(union, arm, tag, names)
-        body = [] if payload is None or arm.field is None else [f"{payload}: {self.annotation(arm.field.type, names)}"]
+        default = self._label(union, arm.labels[0][0], names) if len(arm.labels) == 1 and not arm.default else ""
+        with self._later():
+            discriminant = self._discriminant(union, arm, tag, names) + (f" = {default}" if default else "")
+            field = "" if arm.field is None else self.annotation(arm.field.type, names)
+        body = [f"{payload}: {field}"] if field else []
         if " = " in discriminant:
             body.append(discriminant)
         else:
@@ -476,8 +517,6 @@ class _Emitter:
             literals = [str(bool(value)) for value, _ in arm.labels]
         else:
             literals = [str(value) for value, _ in arm.labels]
-        if len(literals) == 1:
-            return f"{tag}: Literal[{literals[0]}] = {self._label(union, arm.labels[0][0], names)}"
         return f"{tag}: Literal[{', '.join(literals)}]"
 
     def _label(self, union: UnionType, value: int, shadowed: Collection[str] = ()) -> str:

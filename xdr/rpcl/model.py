@@ -250,6 +250,8 @@ class Module:
     """In the order of the file; nested types come before the type they stand in."""
     header: str
     closing: tuple[str, ...]
+    cyclic: bool = False
+    """Whether a file that this one includes includes this one: their modules then import each other."""
 
     @property
     def types(self) -> dict[str, TypeEntry]:

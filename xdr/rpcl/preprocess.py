@@ -36,7 +36,7 @@ TARGETS: Final = {
 MAX_INCLUDE_DEPTH: Final = 64
 """Files that include each other; gcc allows 200, and each level costs the preprocessor a generator frame."""
 
-MAX_EXPANSIONS: Final = 200_000
+MAX_EXPANSIONS: Final = 20_000
 """Macro expansions of one run. Thirty macros that each hold the last one twice would make a thousand million words."""
 
 MAX_SOURCE: Final = 16 * 1024 * 1024
@@ -66,6 +66,8 @@ class Preprocessed:
     """Ends with one token of kind "end"."""
     passthrough_constants: dict[str, int] = field(default_factory=dict)
     """Numbers that ``%#define`` lines give to names."""
+    cyclic: bool = False
+    """Whether a file that this one includes includes this one."""
     passthrough_includes: list[Passed] = field(default_factory=list)
     """Headers that ``%#include`` lines name."""
 
@@ -179,6 +181,8 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
         self.sources: dict[str, _Source] = {}
         self.headers: list[Passed] = []
         self.expansions = 0
+        self.main = ""
+        self.cyclic = False
         self.rewrite_paths: list[Any] = []
         self.line_directive = None
         for name in ("__DATE__", "__TIME__", "__PCPP__"):
@@ -208,6 +212,7 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
             place = self.place(self.lastdirective.source, self.lastdirective.lineno)
             self.report.error(place, f"more than {MAX_INCLUDE_DEPTH} files include each other")
             return io.StringIO("")
+        self.cyclic |= includepath == self.main
         path = Path(includepath)
         if not path.is_file():
             raise FileNotFoundError(includepath)
@@ -290,6 +295,7 @@ def preprocess(
     reader = _Reader(report, include)
     path = os.path.abspath(name)  # noqa: PTH100
     masked = reader.add(path, name, text)
+    reader.main = path
     if TARGETS[target]:
         reader.define(f"{TARGETS[target]} 1")
     for macro, value in (defines or {}).items():
@@ -312,6 +318,7 @@ def preprocess(
         place = reader.place(at.source, at.lineno) if at is not None else reader.place(path, 1)
         report.error(place, f"preprocessor: cannot make sense of this ({type(error).__name__}: {error})")
     result.passthrough_includes.extend(reader.headers)
+    result.cyclic = reader.cyclic
     if not tokens or tokens[-1].kind != "end":
         tokens.append(Token("end", END, reader.place(path, len(reader.sources[path].lines))))
     return result
