@@ -116,11 +116,11 @@ class Process:
         return opened
 
     def goodbye(self) -> Any:
-        return self._submit(gen.OP_GOODBYE, to_hyper(self.session))
+        return self._aside(gen.OP_GOODBYE, to_hyper(self.session))
 
     def renew(self, *acks: tuple[int, int]) -> Any:
         args = wire.ripc_renew_args(to_hyper(self.session), [wire.ripc_ack(*ack) for ack in acks])
-        return self._submit(gen.OP_RENEW, args)
+        return self._aside(gen.OP_RENEW, args)
 
     def cancel(self, *, slot: int | None = None, seq: int | None = None, xid: int | None = None) -> Any:
         """Cancel the last call."""
@@ -130,10 +130,7 @@ class Process:
             self.seq if seq is None else seq,
             self.ticket if xid is None else xid,
         )
-        before = self.ticket
-        outcome = self._submit(gen.OP_CANCEL, args)
-        self.ticket = before
-        return outcome
+        return self._aside(gen.OP_CANCEL, args)
 
     def ctx(self) -> wire.ripc_ctx:
         if self.session:
@@ -144,6 +141,11 @@ class Process:
         self.last = body(operation, args)
         self.ticket = self.lab.submit(self.last, self.caller, self.connection)
         return self.result()
+
+    def _aside(self, operation: int, args: Any) -> Any:
+        """Make a call that takes no slot; ``again`` and ``result`` still mean the last one that did."""
+        ticket = self.lab.submit(body(operation, args), self.caller, self.connection)
+        return plain(self.lab.outcomes[ticket])
 
     def again(self) -> Any:
         """Send the last call once more."""
