@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import socket
+import sys
 import time
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +26,7 @@ from ipcserver.bind import Sockets, bind_hosts, bind_service
 from ipcserver.config import PORT, PORTMAPPER_PORT, UNPRIVILEGED_PORTMAPPER_PORT, Config, ConfigError
 from ipcserver.identity import LOOPBACK, Identities
 from ipcserver.journal import JournalError, MemoryJournal, SQLiteJournal
-from ipcserver.machine import LINUX, SOLARIS_2, Machine, start
+from ipcserver.machine import LINUX, SOLARIS_2, Limits, Machine, start
 from ipcserver.notify import notify
 from ipcserver.program import IPCProgram
 from ipcserver.replica import Replica
@@ -60,6 +63,9 @@ class IPCService(Service):
         reactor: The reactor; its clock must be monotonic (oncrpc.tx.reactor).
         observers: Told of every call; see oncrpc.observe.
 
+    Raises:
+        StartError: A limit cannot be so.
+
     Attributes:
         replica: The machine and its journal.
         rpc: The RPC server; known after the start.
@@ -79,6 +85,7 @@ class IPCService(Service):
         self.portmapper: PortmapperService | None = None
         self.registrar: Registrar | None = None
         self.rpc: RPCService | None = None
+        self._limits = limits_of(config)
         self.replica = self._make_replica()
 
     @property
@@ -158,7 +165,7 @@ class IPCService(Service):
         else:
             self.config.state_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         boot = secrets.randbits(63)
-        self.replica.start(start(boot, _LIMITS[self.config.limits]), progress=progress)
+        self.replica.start(start(boot, self._limits), progress=progress)
         if self.config.journal != "memory":
             self._log.info(
                 "journal {path} is open, replayed in {seconds:.2f} s",
@@ -230,7 +237,8 @@ class IPCService(Service):
             port=self._sockets.port,
             portmapper="" if portmapper is None else f" with a portmapper on {portmapper.port}",
         )
-        for line in reach(self.config.listen[0], self._sockets.port, None if portmapper is None else portmapper.port):
+        port = None if portmapper is None else portmapper.port
+        for line in reach(self.config.listen[0], self._sockets.port, port, _folder_of_commands()):
             self._log.info("  {line}", line=line)
 
     # -- the stop ------------------------------------------------------------------------
@@ -269,6 +277,25 @@ class IPCService(Service):
         self._sockets = self._portmapper_sockets = None
 
 
+def limits_of(config: Config) -> Limits:
+    """Return the limits in force: the preset, and what differs from it.
+
+    Raises:
+        StartError: There is no limit of that name, or the number is out of its range.
+    """
+    preset = _LIMITS[config.limits]
+    known = {field.name for field in fields(preset)}
+    for name, _ in config.limit:
+        if name not in known:
+            message = f"limit: there is no limit {name!r} (known: {', '.join(sorted(known))})"
+            raise StartError(message)
+    try:
+        return replace(preset, **dict(config.limit))
+    except ValueError as error:
+        message = f"limit: {error}"
+        raise StartError(message) from None
+
+
 def _system_registry_answers() -> bool:
     """Return whether somebody listens where the system's rpcbind does."""
     for place in PLACES:
@@ -279,21 +306,30 @@ def _system_registry_answers() -> bool:
     return False
 
 
-def reach(host: str, port: int, portmapper: int | None) -> list[str]:
+def _folder_of_commands() -> str:
+    """Return what must stand before our commands: nothing if the PATH has them, else the folder of this one."""
+    if shutil.which("ipcserver") is not None:
+        return ""
+    folder = Path(sys.argv[0]).parent
+    return f"{folder}/" if (folder / "ipcserver").exists() else ""
+
+
+def reach(host: str, port: int, portmapper: int | None, folder: str = "") -> list[str]:
     """Return commands that reach a server on unusual ports.
 
     Args:
         host: An address that it listens on.
         port: Its TCP and UDP port.
         portmapper: Its portmapper's port; None if it has none of its own.
+        folder: Where our commands are, with a slash at its end; empty: in the PATH.
     """
     uaddr = f"{host}.{port >> 8}.{port & 255}"
     netid = "tcp6" if ":" in host else "tcp"
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [
         f"rpcinfo -a {uaddr} -T {netid} {IPCProgram.program} 1",
-        f"ipcserver ipcs -H {target}",
+        f"{folder}ipcserver ipcs -H {target}",
     ]
     if portmapper is not None:
-        lines.append(f"rpcbind-reg list {f'[{host}]' if ':' in host else host}:{portmapper}")
+        lines.append(f"{folder}rpcbind-reg list {f'[{host}]' if ':' in host else host}:{portmapper}")
     return lines

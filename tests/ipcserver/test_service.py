@@ -156,8 +156,24 @@ class TestBadStarts:
         assert f"127.0.0.1:{port}" in line
         assert "ss -" in line
 
+    @pytest.mark.parametrize("limit", ["msgmnx=1", "msgmax=1000000000"])
+    def test_a_limit_that_cannot_be_is_named(self, tmp_path: Path, limit: str) -> None:
+        assert limit.partition("=")[0] in self.start_in_vain(tmp_path, "--limit", limit)
+
     def test_a_wrong_setting_is_named(self, tmp_path: Path) -> None:
         assert "'nowhere' is not a network" in self.start_in_vain(tmp_path, "--trust", "nowhere")
+
+
+class TestLimits:
+    """Those of the preset, and those that were given."""
+
+    def test_the_server_tells_the_limits_in_force(self, tmp_path: Path) -> None:
+        with (
+            Serving(tmp_path, "--limits", "solaris2", "--limit", "msgmnb=8192", "--journal", "memory") as running,
+            connect_ipc(running.local) as client,
+        ):
+            limits = client.info().limits
+            assert (limits.msgmax, limits.msgmnb, limits.semmsl) == (2048, 8192, 25)
 
 
 class TestPortmapper:
@@ -190,4 +206,5 @@ def test_the_commands_that_reach_an_unprivileged_server_have_its_ports() -> None
         "ipcserver ipcs -H 127.0.0.1:6600",
         "rpcbind-reg list 127.0.0.1:6111",
     ]
+    assert reach("127.0.0.1", 6600, None, ".venv/bin/")[1:] == [".venv/bin/ipcserver ipcs -H 127.0.0.1:6600"]
     assert Config().listen[0] == "127.0.0.1"
