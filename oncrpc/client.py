@@ -291,9 +291,17 @@ class StreamClient(_Calls):
         Raises:
             NotConnected: The connection is closed.
         """
+        self.send_framed(frame_record(message, self._fragment_size))
+
+    def send_framed(self, data: bytes) -> None:
+        """Queue whole records with their marks.
+
+        Raises:
+            NotConnected: The connection is closed.
+        """
         self._check_open()
         # Negative keys: never an xid, and never cancelled.
-        self._unsent[self._unsent_number] = frame_record(message, self._fragment_size)
+        self._unsent[self._unsent_number] = data
         self._unsent_number -= 1
 
     def data_to_send(self, limit: int | None = None) -> bytes:

@@ -34,6 +34,7 @@ from oncrpc.errors import CallTimedOut, LocalRPCError, NotConnected, RPCError
 from oncrpc.identity import NOBODY, Identity
 from oncrpc.limits import Limits
 from oncrpc.stubs import CodecTable, ProcedureCodec
+from oncrpc.tx.reactor import make_monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from oncrpc.auth import Credential
-    from oncrpc.program import ClientStub, Procedure
+    from oncrpc.program import ClientStub, Procedure, Program
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -196,7 +197,7 @@ class StreamCaller(_Calling, Protocol):
         )
         self._timer = _Timer(clock, self._core, self._on_timer)
         self._paused = False
-        self._on_lost = on_lost
+        self._on_lost = [on_lost] if on_lost is not None else []
         self._closing: list[Deferred[None]] = []
         self._gone = False
         self.serve: Callable[[bytes], None] | None = None
@@ -228,12 +229,13 @@ class StreamCaller(_Calling, Protocol):
         self._timer.stop()
         error = self._core.closed or NotConnected(reason.getErrorMessage())
         self._core.connection_lost(error)
+        # Before the calls fail: who calls again at once must be made to wait for the next connection.
+        for callback in self._on_lost:
+            callback(error)
         self._take_events()
         closing, self._closing = self._closing, []
         for waiting in closing:
             waiting.callback(None)
-        if self._on_lost is not None:
-            self._on_lost(error)
 
     def _start(self, token: _Token, stub: ClientStub, procedure: Procedure, data: bytes, timeout: float | None) -> int:
         xid = self._core.start(
@@ -266,6 +268,16 @@ class StreamCaller(_Calling, Protocol):
         if self.connected_now:
             self._core.send_message(message)
             self._flush()
+
+    def send_framed(self, data: bytes) -> None:
+        """Send whole records with their marks: replies to calls that the server made. Dropped after the end."""
+        if self.connected_now:
+            self._core.send_framed(data)
+            self._flush()
+
+    def on_lost(self, callback: Callable[[RPCError], None]) -> None:
+        """Have a callback called once with the reason when the connection is gone."""
+        self._on_lost.append(callback)
 
     def close(self) -> Deferred[None]:
         """Close the connection; calls under way fail with NotConnected.
@@ -427,17 +439,19 @@ class DatagramCaller(_Calling, DatagramProtocol):
 
 def _stream_endpoint(reactor: Any, address: Address, timeout: float) -> IStreamClientEndpoint:
     if address.transport == "unix":
-        return UNIXClientEndpoint(reactor, address.path, timeout=timeout)  # type: ignore[no-untyped-call]
+        return UNIXClientEndpoint(reactor, address.path, timeout=timeout)
     if isIPAddress(address.host):
         return TCP4ClientEndpoint(reactor, address.host, address.port, timeout=timeout)
     if isIPv6Address(address.host):
-        return TCP6ClientEndpoint(reactor, address.host, address.port, timeout=timeout)  # type: ignore[no-untyped-call]
+        return TCP6ClientEndpoint(reactor, address.host, address.port, timeout=timeout)
     return HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
 
 
 def _reactor(reactor: Any) -> Any:
     if reactor is None:
         from twisted.internet import reactor  # the reactor is chosen before anything imports it
+    # Twisted's own clock follows the wall clock: a timeout would strike when somebody sets that.
+    make_monotonic(reactor)
     return reactor
 
 
@@ -475,13 +489,27 @@ def connect_endpoint(
     limits: Limits = Limits(),
     timeout: float = DEFAULT_TIMEOUT,
     reactor: Any = None,
+    programs: Sequence[Program] = (),
 ) -> Deferred[S]:
     """Connect through any Twisted stream endpoint; for the rest see connect()."""
     clock = _reactor(reactor)
     identity = _identity(credential)
     factory = _CallerFactory(lambda: StreamCaller(clock, identity=identity, limits=limits, timeout=timeout))
     connecting = cast("Deferred[StreamCaller]", endpoint.connect(factory))
-    return connecting.addCallbacks(stub_class, _not_connected(endpoint))
+
+    def connected(caller: StreamCaller) -> S:
+        _serve(caller, programs, limits, clock)
+        return stub_class(caller)
+
+    return connecting.addCallbacks(connected, _not_connected(endpoint))
+
+
+def _serve(caller: StreamCaller, programs: Sequence[Program], limits: Limits, clock: Any) -> None:
+    if programs:
+        # Only who serves needs the server; it builds on this module for its own calls in the reverse direction.
+        from oncrpc.tx.callbacks import serve_callbacks
+
+        serve_callbacks(caller, programs, limits=limits, reactor=clock)
 
 
 def connect(
@@ -493,6 +521,7 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT,
     reactor: Any = None,
     retransmission: Retransmission = Retransmission(),  # noqa: B008, frozen
+    programs: Sequence[Program] = (),
 ) -> Deferred[S]:
     """Connect a client stub to a server.
 
@@ -505,6 +534,7 @@ def connect(
         timeout: Seconds to connect, and for each call that names no other time.
         reactor: The global one if None.
         retransmission: When calls over UDP are sent again.
+        programs: Served on this same connection, for calls that the server makes to us; not over UDP.
 
     Returns:
         A Deferred of the stub; ``stub.close()`` ends it. It fails with NotConnected.
@@ -532,6 +562,7 @@ def connect(
         limits=limits,
         timeout=timeout,
         reactor=clock,
+        programs=programs,
     )
     return connecting.addErrback(_named(place))
 
@@ -615,6 +646,7 @@ class ReconnectingClient(Service, Generic[S]):
         reactor: The global one if None.
         first_delay: Seconds before the first attempt to reconnect.
         longest_delay: Seconds; each wait is 1.5 times the one before it, with jitter, up to this.
+        programs: Served on each connection, for calls that the server makes to us.
     """
 
     def __init__(
@@ -628,8 +660,10 @@ class ReconnectingClient(Service, Generic[S]):
         reactor: Any = None,
         first_delay: float = 0.5,
         longest_delay: float = 30.0,
+        programs: Sequence[Program] = (),
     ) -> None:
         self._clock = _reactor(reactor)
+        self._programs = programs
         self._limits, self._timeout = limits, timeout
         self.identity = _identity(credential)
         """Who calls, from the next connection on."""
@@ -646,6 +680,7 @@ class ReconnectingClient(Service, Generic[S]):
             endpoint = address
         self._place = str(address)
         self._caller: StreamCaller | None = None
+        self._newest: StreamCaller | None = None
         self._waiting: dict[Deferred[StreamCaller], IDelayedCall | None] = {}
         self._last_failure = "no connection yet"
         self._service = ClientService(
@@ -683,7 +718,7 @@ class ReconnectingClient(Service, Generic[S]):
         self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any], *, timeout: float | None
     ) -> Deferred[Any]:
         """Send one call, now or when there is a connection; as StreamCaller.call()."""
-        if self._caller is not None:
+        if self._caller is not None and self._caller.connected_now:
             return self._caller.call(stub, procedure, arguments, timeout=timeout)
         if not self.running:
             return fail(NotConnected(f"{self._place}: the client is not running"))
@@ -718,16 +753,21 @@ class ReconnectingClient(Service, Generic[S]):
         return self.stopService()
 
     def _make_caller(self) -> StreamCaller:
-        return StreamCaller(
+        self._newest = StreamCaller(
             self._clock,
             identity=self.identity,
             limits=self._limits,
             timeout=self._timeout,
             on_lost=self._lost,
         )
+        return self._newest
 
     def _connected(self, protocol: IProtocol) -> None:
-        caller = self._caller = cast("StreamCaller", protocol)
+        # Twisted hands over a proxy, which takes attributes for itself; the last one made is what it stands for.
+        del protocol
+        caller = self._caller = self._newest
+        assert caller is not None
+        _serve(caller, self._programs, self._limits, self._clock)
         log.info("connected to {place}", place=self._place)
         waiting, self._waiting = self._waiting, {}
         for connecting, timer in waiting.items():
@@ -739,9 +779,7 @@ class ReconnectingClient(Service, Generic[S]):
         self._caller = None
         self._last_failure = str(error)
         if self.running:
-            log.warn(
-                "the connection to {place} was lost: {error}", place=self._place, error=error
-            )
+            log.warn("the connection to {place} was lost: {error}", place=self._place, error=error)
 
     def _failed_to_connect(self, failure: Failure) -> None:
         self._last_failure = failure.getErrorMessage()
