@@ -85,6 +85,9 @@ class Config:
     limits: LimitsPreset = "linux"
     """The System V limits: those of a Linux kernel, or of Solaris 2."""
 
+    limit: tuple[tuple[str, int], ...] = ()
+    """Single limits that differ from the preset: names and values of ipcserver.machine.Limits, for example msgmnb."""
+
     user: str | None = None
     """The user to become after the ports are bound; only root can."""
 
@@ -199,6 +202,12 @@ def _one_of(kind: Any) -> Any:
     return read
 
 
+def _limits(value: Any) -> tuple[tuple[str, int], ...]:
+    """Read a table of limits; in text they are NAME=NUMBER with commas."""
+    pairs = value.items() if isinstance(value, dict) else [item.partition("=")[::2] for item in _texts(value)]
+    return tuple((name.strip(), int(number)) for name, number in pairs)
+
+
 def _trusts(value: Any) -> tuple[Trust, ...]:
     """Read a list of trusted networks; in one text they are parted by blanks, for commas part their uids."""
     items = value.split() if isinstance(value, str) else _texts(value)
@@ -215,6 +224,7 @@ _READ: Final = {
     "portmapper_port": _port,
     "trust": _trusts,
     "limits": _one_of(LimitsPreset),
+    "limit": _limits,
     "user": _text,
     "log_format": _one_of(LogFormat),
 }

@@ -70,6 +70,9 @@ __all__ = ["serve"]
     help="Believe AUTH_SYS from this network too, and with :root also uid 0.  [default: loopback]",
 )
 @click.option("--limits", type=click.Choice(get_args(LimitsPreset)), help="System V limits.  [default: linux]")
+@click.option(
+    "--limit", multiple=True, metavar="NAME=NUMBER", help="One limit that differs from the preset, as msgmnb=65536."
+)
 @click.option("-u", "--user", help="Become this user once the ports are bound.")
 @click.option(
     "--log-format",
@@ -100,8 +103,8 @@ def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
     from ipcserver.service import IPCService
 
     begin_logging(sys.stderr, config.log_format, verbose=verbose)
-    service = IPCService(config, reactor=reactor)
     try:
+        service = IPCService(config, reactor=reactor)
         service.privilegedStartService()
         if config.user is not None:
             _become(config.user)

@@ -49,6 +49,15 @@ class TestWhereSettingsComeFrom:
         assert config.listen == ("127.0.0.1", "::1")
         assert [str(trust.network) for trust in config.trust] == ["10.0.0.0/8", "fd00::/8"]
 
+    @pytest.mark.parametrize(
+        "text", ["limit = {msgmnb = 65536, msgmax = 4096}", 'limit = ["msgmnb=65536", "msgmax=4096"]']
+    )
+    def test_limits_are_a_table_or_a_list(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "ipcserver.toml"
+        file.write_text(text)
+        assert Config.load(file).limit == (("msgmnb", 65536), ("msgmax", 4096))
+        assert Config.load(None, {"IPCSERVER_LIMIT": "msgmnb=65536,msgmax=4096"}).limit == Config.load(file).limit
+
     def test_other_variables_are_nobodys_business(self) -> None:
         assert Config.load(None, {"IPCSERVER": "host:600", "PORT": "1"}) == Config()
 
@@ -71,6 +80,7 @@ class TestWrongSettings:
             ("listen = [1]\n", "listen: [1] is not a list of texts"),
             ('trust = ["nowhere"]\n', "trust: 'nowhere' is not a network"),
             ("port = \n", "Invalid value"),
+            ('limit = ["msgmnb"]\n', "limit: invalid literal"),
         ],
     )
     def test_a_wrong_line_is_refused_with_file_and_field(self, tmp_path: Path, text: str, complaint: str) -> None:
