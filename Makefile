@@ -34,9 +34,9 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(TESTS)
 
 lint: $(VENV)/.lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@failed=0; for check in 'ruff check .' 'ruff format --check .' mypy; do \
+	    echo "== $$check"; $(BIN)/$$check || failed=1; \
+	done; exit $$failed
 
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
