@@ -96,7 +96,7 @@ def _summary(suite: Suite, seconds: float) -> str:
     words = [
         f"{suite.count(Status.PASS)} passed",
         f"{suite.count(Status.FAIL)} failed",
-        f"{suite.count(Status.WARN)} warnings",
+        f"{(warned := suite.count(Status.WARN))} warning{'s' * (warned != 1)}",
         f"{suite.count(Status.SKIP)} skipped",
     ]
     return f"{len(suite.results)} checks: {', '.join(words)} ({seconds:.1f} s)"

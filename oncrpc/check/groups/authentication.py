@@ -201,9 +201,9 @@ def false_credential_length(probe: Probe) -> object:
 @register.case(
     "AU-16",
     "RPCSEC_GSS garbage is refused",
-    "RFC 2203, section 5.3.3.3",
-    "If the credential is malformed [...] the reply status is set to MSG_DENIED with the reject_status set to "
-    "AUTH_ERROR",
+    "RFC 2203, section 5.2.3.1",
+    "MSG_DENIED might also be returned if the RPCSEC_GSS version number in the credential is not supported on the "
+    "server. In that case, the server returns a rejection status of AUTH_ERROR",
 )
 def gss_garbage(probe: Probe) -> object:
     message = probe.null(cred=wire.Auth(wire.RPCSEC_GSS, b"\xff" * 20))
