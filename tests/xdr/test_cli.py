@@ -102,7 +102,8 @@ class TestCompile:
         )
         (tmp_path / "b.x").write_text(
             '#ifndef B_X\n#define B_X\n#include "a.x"\n'
-            "struct b { a *other; opaque x<LEN>; }; union u switch (kind k) { case ONE: a v; default: void; };\n#endif\n"
+            "struct b { a *other; opaque x<LEN>; };"
+            "union u switch (kind k) { case ONE: a v; default: void; };\n#endif\n"
         )
         out = tmp_path / "mutual"
         out.mkdir()
