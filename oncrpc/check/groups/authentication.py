@@ -201,7 +201,7 @@ def false_credential_length(probe: Probe) -> object:
 @register.case(
     "AU-16",
     "RPCSEC_GSS garbage is refused",
-    "RFC 2203, section 5.2.3.1",
+    "RFC 2203, section 5.2.3.2",
     "MSG_DENIED might also be returned if the RPCSEC_GSS version number in the credential is not supported on the "
     "server. In that case, the server returns a rejection status of AUTH_ERROR",
 )
