@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +23,7 @@ from rpcbind_reg.uaddr import TRANSPORTS, UniversalAddressError, join, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Mapping as Mapping_
 
 EXIT_REFUSED = 1
 EXIT_NO_REGISTRY = 3
@@ -220,12 +222,15 @@ def serve_(**options: Any) -> None:
     """Be the machine's registry: portmap version 2, rpcbind versions 3 and 4.
 
     It takes registrations from this machine only, keeps what belongs to whom, and stops at SIGTERM or SIGINT.
+    Sockets passed by systemd (rpcbind.socket) are used instead of --listen, --port and --socket.
     """
+    # Before anything imports Twisted, which takes the sockets' number out of the environment.
+    passed = [socket.socket(fileno=number) for number in passed_descriptors(os.environ, os.getpid())]
     from oncrpc.tx.reactor import install
 
     reactor: Any = install()
     begin_logging(options["log_format"])
-    service = make_service(reactor=reactor, **options)
+    service = make_service(reactor=reactor, passed=passed, **options)
     try:
         service.privilegedStartService()
         if options["user"]:
@@ -256,7 +261,7 @@ def make_service(*, reactor: Any, **options: Any) -> Any:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     return PortmapperService(
-        default_endpoints(hosts, port=options["port"], path=options["path"] or None),
+        options["passed"] or default_endpoints(hosts, port=options["port"], path=options["path"] or None),
         policy=RegistryPolicy(
             limits=MappingLimits(entries_per_owner=options["entries_per_owner"]),
             callit=CallitPolicy(enabled=options["callit"]),
@@ -265,6 +270,13 @@ def make_service(*, reactor: Any, **options: Any) -> Any:
         state_file=options["state"],
         reactor=reactor,
     )
+
+
+def passed_descriptors(environment: Mapping_[str, str], process: int) -> range:
+    """Return the descriptors of the sockets that systemd passed to this process (sd_listen_fds(3))."""
+    count = environment.get("LISTEN_FDS", "")
+    mine = environment.get("LISTEN_PID") == str(process) and count.isdigit()
+    return range(3, 3 + int(count) if mine else 3)
 
 
 def begin_logging(log_format: str) -> None:

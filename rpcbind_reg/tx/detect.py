@@ -176,7 +176,7 @@ class _Caller(StreamCaller):
 
     def forget(self) -> None:
         """Tell nobody when this connection is lost."""
-        self._on_lost = None
+        self._on_lost.clear()
 
 
 class _Once(Factory):
