@@ -55,7 +55,7 @@ _NO_SESSION: Final = gen.ripc_hyper(0, 0)
 class _Slot:
     """One call at a time: its own connection, and the number of its last call."""
 
-    __slots__ = ("abandoned", "acked", "number", "seq", "stub")
+    __slots__ = ("abandoned", "acked", "doubtful", "number", "seq", "stub")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -63,6 +63,7 @@ class _Slot:
         self.acked = 0
         self.stub: gen.IPCPROG_1_SyncClient | None = None
         self.abandoned = False
+        self.doubtful = False
 
     def disconnect(self) -> None:
         """Close the slot's connection, if it has one."""
@@ -235,12 +236,9 @@ class Calls:
         slot = self._take()
         try:
             slot.seq += 1
-            argument = make(gen.ripc_ctx(self._session, slot.number, slot.seq, self._pid))
-            attempts = 0
 
             def call(stub: gen.IPCPROG_1_SyncClient) -> Any:
-                nonlocal attempts
-                attempts += 1
+                argument = make(gen.ripc_ctx(self._session, slot.number, slot.seq, self._pid))
                 return getattr(stub, method)(argument, timeout=wait_s + _MARGIN_S)
 
             if self._session == _NO_SESSION:
@@ -253,10 +251,15 @@ class Calls:
                     raise
             try:
                 result = self._retry(slot, call)
+                if slot.doubtful and _status(result) is gen.RIPC_EMISORDERED:
+                    # The call before this one never reached the server's journal: its number is still to be used.
+                    slot.seq -= 1
+                    result = self._retry(slot, call)
             except (KeyboardInterrupt, SystemExit, GeneratorExit):
                 self._abandon(slot)
                 raise
-            status = result if isinstance(result, gen.ripc_status) else result.status
+            status = _status(result)
+            slot.doubtful = status in (gen.RIPC_EIO, gen.RIPC_ENOSPC)
             if status is gen.RIPC_ENOSESSION:
                 message = f"{method.removeprefix('ripc_')}: the session's lease ran out"
                 raise SessionLost(message)
@@ -313,6 +316,12 @@ class Calls:
             status = result if isinstance(result, gen.ripc_status) else result.status
             if status is not gen.RIPC_ETIMEDOUT or (end is not None and time.monotonic() >= end):
                 return result
+
+
+def _status(result: Any) -> gen.ripc_status:
+    """Return the status of any result."""
+    status: gen.ripc_status = result if isinstance(result, gen.ripc_status) else result.status
+    return status
 
 
 def _with_wait(make: Callable[[gen.ripc_ctx, int], Any], wait_ms: int) -> Callable[[gen.ripc_ctx], Any]:
