@@ -12,6 +12,8 @@ PIP  = $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 ARGS =
 # Arguments for pytest: make test TESTS='tests/xdr -k quad'
 TESTS =
+# How long each atheris harness of make fuzz runs.
+SECONDS = 120
 # How many processes run the tests.
 JOBS = 2
 
@@ -53,8 +55,11 @@ bench: $(VENV)/.test
 torture: $(VENV)/.test
 	$(BIN)/python -m pytest -m torture -p no:cacheprovider --override-ini=addopts= tests $(TESTS)
 
-fuzz: $(VENV)/.test
+fuzz: $(VENV)/.test $(VENV)/.fuzz
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses=$(JOBS) -m fuzz --override-ini=addopts= tests $(TESTS)
+	for harness in fuzz/[!_]*.py; do \
+	    echo "== $$harness"; $(BIN)/python $$harness -max_total_time=$(SECONDS) -artifact_prefix=$(VENV)/ || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
@@ -80,6 +85,11 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'installing ipcserver and what its tests need into $(VENV) ...'
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.fuzz: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo 'installing atheris into $(VENV) ...'
+	@$(PIP) install --editable '.[test,fuzz]'
+	@touch $@ $(VENV)/.run $(VENV)/.test
 
 $(VENV)/.lint: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'installing ipcserver, linters and what they look at into $(VENV) ...'

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "render", "walk"]
 
+_FLAG: Final = s.BoolShape()
+"""What says whether an optional is there."""
 _SHOWN_BYTES: Final = 16
 """Bytes of an item that a line shows; more would push its name out of sight."""
 _SHOWN_CHARACTERS: Final = 64
@@ -128,7 +130,7 @@ class _Walker:
                 yield from self._elements(shape.element, number, level, path, left)
             case s.OptionalShape():
                 start = self.at
-                if self._leaf(s.BoolShape(), path):
+                if self._leaf(_FLAG, path):
                     yield Item(level, name, f"{shape.name} *", start, self._since(start), "present", whole=False)
                     yield from self.walk(shape.element, level + 1, shape.name, path, left)
                 else:
@@ -185,7 +187,7 @@ class _Walker:
             for field, of in shape.fields[:-1]:
                 yield from self.walk(of, level + 1, field, f"{place}.{field}", left)
             start = self.at
-            more = self._leaf(s.BoolShape(), f"{place}.{tail}")
+            more = self._leaf(_FLAG, f"{place}.{tail}")
             note = "present" if more else "absent"
             yield Item(level + 1, tail, f"{shape.name} *", start, self._since(start), note, whole=False)
             if not more:

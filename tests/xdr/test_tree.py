@@ -9,7 +9,7 @@ from hypothesis import given
 
 import xdr
 from tests.xdr import declarations as d
-from xdr import tree
+from xdr import source, tree
 from xdr.testing import values
 
 
@@ -102,3 +102,11 @@ def test_a_long_list_is_walked_without_recursion() -> None:
     for number in range(20_000):
         node = d.Node(number, "", node)
     assert sum(item.whole for item in tree.walk(xdr.codec(d.Node), xdr.encode(d.Node, node))) == 40_000
+
+
+def test_walking_again_writes_no_functions_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: each flag of each optional had its own decoding function."""
+    data = xdr.encode(d.Node | None, d.Node(1, "a", d.Node(2, "b", None)))
+    first = list(tree.walk(d.Node | None, data))
+    monkeypatch.setattr(source.Source, "function", None)
+    assert list(tree.walk(d.Node | None, data)) == first
