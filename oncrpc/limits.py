@@ -85,7 +85,7 @@ class Limits:
     accepts_per_turn: int = 64
     """Most connections accepted before those that are there have a turn."""
 
-    read_size: int = 64 * 1024
+    read_size: int = 256 * 1024
     """Most bytes taken from a connection at once, unless they belong to one large record."""
 
     replay_entries: int = 8_192

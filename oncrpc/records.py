@@ -29,9 +29,43 @@ _SIZE_BITS = 0x7FFF_FFFF
 _SMALL = 2048
 
 # The buffer of a large record grows by this factor: a peer makes us hold at most so many times
-# what it sent. Most large records get all their bytes at once (what came is more than an eighth).
-_GROWTH = 8
+# what it sent. Most large records get all their bytes at once (of a megabyte, a read brings more than a part in 32).
+_GROWTH = 32
 _FIRST_BUFFER = 64 * 1024
+
+
+class _Spare:
+    """Buffers of large records that are done with, for the next ones.
+
+    A new buffer of a megabyte costs 256 page faults before it is full: more than everything else
+    that is done with the record. A few are kept for the whole process.
+    """
+
+    def __init__(self, count: int, most: int) -> None:
+        self._count = count
+        self._most = most
+        self._buffers: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        """Return a buffer of just this size, with anything in it."""
+        buffers = self._buffers
+        for place in range(len(buffers) - 1, -1, -1):
+            if size <= len(buffers[place]) <= 2 * size:
+                buffer = buffers.pop(place)
+                del buffer[size:]
+                return buffer
+        # Made by calloc(): the pages of a large one are not there before bytes come.
+        return bytearray(size)
+
+    def give(self, buffer: bytearray) -> None:
+        """Keep a buffer that nobody uses any more, if it is worth it."""
+        if _FIRST_BUFFER <= len(buffer) <= self._most:
+            if len(self._buffers) >= self._count:
+                self._buffers.pop(0)
+            self._buffers.append(buffer)
+
+
+_spare = _Spare(4, 2 * 1024 * 1024)
 
 
 class RecordReader:
@@ -179,6 +213,11 @@ class RecordReader:
         self._have += count
         self._missing -= count
 
+    @staticmethod
+    def recycle(record: bytearray) -> None:
+        """Take back a record that next_record() gave out, and that nobody looks at any more."""
+        _spare.give(record)
+
     def close(self) -> None:
         """Give back what is held; the stream is at its end."""
         if self._buffer is not None and self._reserve is not None:
@@ -194,15 +233,16 @@ class RecordReader:
         assert buffer is not None
         need = self._have + count
         if need > len(buffer):
-            # The end of this fragment, or of what its sender has earned.
+            # The end of this fragment, or as much of it as its sender has earned; and in any case
+            # so much more than before that many small fragments are not copied again and again.
             size = min(self._have + self._missing, max(need * _GROWTH, _FIRST_BUFFER))
+            size = max(size, min(2 * len(buffer), self._max_record))
             if self._reserve is not None and not self._reserve(size - len(buffer)):
                 raise RecordTooLarge(self._have + self._missing, len(buffer))
-            if buffer:
-                buffer.extend(bytes(size - len(buffer)))
-            else:
-                # Made by calloc(): the pages of a large one are not there before bytes come.
-                buffer = self._buffer = bytearray(size)
+            grown = _spare.take(size)
+            if self._have:
+                grown[: self._have] = memoryview(buffer)[: self._have]
+            buffer = self._buffer = grown
         return buffer
 
     def _finish(self) -> bytearray:
@@ -211,6 +251,8 @@ class RecordReader:
         self._buffer = None
         if self._reserve is not None:
             self._reserve(-len(buffer))
+        # What is behind the record may be of another one.
+        del buffer[self._have :]
         self._have = self._empty = 0
         self._last = False
         return buffer

@@ -58,7 +58,6 @@ class StreamSession(Origin, Connection):
 
     __slots__ = (
         "_closers",
-        "_out",
         "_reader",
         "_running",
         "_server",
@@ -75,8 +74,10 @@ class StreamSession(Origin, Connection):
         "memo",
         "netid",
         "number",
+        "out",
         "peer",
         "peer_credentials",
+        "plain",
         "process",
         "queued",
         "reason",
@@ -115,10 +116,12 @@ class StreamSession(Origin, Connection):
         self.memo = server.memo((self.known, process and process.uid))
         self.replay = replay
         self.reply_limit = limits.max_record
+        # Whether replies are one fragment, and nobody looks on or remembers: the short way is open.
+        self.plain = not (limits.fragment_size or server.watched or replay is not None)
         self.in_hand: set[ServedCall] = set()
         self.head = _SMALL_HEADER
-        # Replies of this turn, framed; and bytes handed out by data_to_send() and not sent yet.
-        self._out: list[bytes] = []
+        # Replies of this turn, framed, and their bytes; and bytes taken from here and not sent yet.
+        self.out: list[bytes] = []
         self.queued = 0
         self.unsent = 0
         self._running = False
@@ -172,6 +175,11 @@ class StreamSession(Origin, Connection):
         """Whether nothing is under way: no call in hand, nothing unsent, no record begun."""
         return not (self.in_hand or self.unsent or self.queued or self._reader.mid_record)
 
+    @property
+    def filling(self) -> bool:
+        """Whether buffer_to_fill() may have a place for the next bytes."""
+        return self._reader.assembling
+
     def buffer_to_fill(self) -> memoryview | None:
         """Where the next bytes belong, if a large record is under way; else None."""
         try:
@@ -186,6 +194,46 @@ class StreamSession(Origin, Connection):
     def receive_data(self, data: bytes) -> None:
         """Bytes came; run() looks at them."""
         self._reader.receive_data(data)
+
+    def receive(self, data: bytes) -> bool:
+        """Bytes came: look at them as receive_data() and run() would, by the shortest way.
+
+        Returns:
+            True if everything is answered and nothing has changed: what is in `out` is all there
+            is to do. False if the other properties are to be looked at as well.
+        """
+        reader = self._reader
+        if not self.plain or reader.assembling or reader.at < len(reader.chunk) or self.half_closed:
+            reader.receive_data(data)
+            self.run()
+            return False
+        reader.chunk = data
+        reader.at = 0
+        limits = self._server.limits
+        self._running = True
+        try:
+            left = self._run_plain(
+                reader,
+                self.memo,
+                limits.calls_per_turn,
+                limits.unsent_high - self.unsent - self.queued,
+                limits.max_calls_in_hand,
+            )
+        finally:
+            self._running = False
+        if left != limits.calls_per_turn:
+            self.records += 1
+        if (
+            reader.at == len(data)
+            and left > 0
+            and not (self.finished or self.half_closed)
+            and len(self.in_hand) < limits.max_calls_in_hand
+        ):
+            reader.chunk = b""
+            reader.at = 0
+            return True
+        self.run()
+        return False
 
     def filled(self, count: int) -> None:
         """Bytes came into what buffer_to_fill() gave; run() looks at them."""
@@ -227,7 +275,7 @@ class StreamSession(Origin, Connection):
 
     def data_to_send(self) -> list[bytes]:
         """Take what is to be sent now, in order; count it as unsent."""
-        out, self._out = self._out, []
+        out, self.out = self.out, []
         self.unsent += self.queued
         self.queued = 0
         return out
@@ -245,7 +293,7 @@ class StreamSession(Origin, Connection):
         self.closed = self.finished = self.half_closed = True
         self.reason = self.reason or reason
         self._reader.close()
-        self._out = []
+        self.out = []
         self.queued = self.unsent = 0
         in_hand, self.in_hand = self.in_hand, set()
         for call in in_hand:
@@ -300,7 +348,7 @@ class StreamSession(Origin, Connection):
         """Send records of our own making, with their marks: calls in the reverse direction."""
         if self.closed:
             return
-        self._out.append(stream)
+        self.out.append(stream)
         self.queued += len(stream)
         if not self._running:
             self._wake()
@@ -315,7 +363,7 @@ class StreamSession(Origin, Connection):
         budget = limits.calls_per_turn
         high = limits.unsent_high
         most = limits.max_calls_in_hand
-        plain = not (limits.fragment_size or server.watched or self.replay is not None)
+        plain = self.plain
         while True:
             if self.queued + self.unsent > high or len(self.in_hand) >= most:
                 # What is left waits in the reader; no more is read meanwhile.
@@ -350,7 +398,7 @@ class StreamSession(Origin, Connection):
         Returns:
             What is left of the budget.
         """
-        out = self._out
+        out = self.out
         # Counted apart: a procedure may answer other calls on this connection meanwhile.
         added = 0
         data = reader.chunk
@@ -429,6 +477,9 @@ class StreamSession(Origin, Connection):
         reply = self._server.answer(record, self)
         if reply is not None:
             self._put(reply)
+        if record.__class__ is bytearray and not self._server.watched:
+            # Its values were copied out of it: the next large record may have its place.
+            self._reader.recycle(record)
 
     def _put(self, reply: Sequence[bytes]) -> None:
         """Frame a message and queue it."""
@@ -437,7 +488,7 @@ class StreamSession(Origin, Connection):
             server.sent(self, reply)
         framed = frame_record_parts(reply, server.limits.fragment_size)
         self.queued += sum(map(len, framed))
-        self._out += framed
+        self.out += framed
 
     def _give_up(self, reason: str) -> None:
         """Read nothing more; close when what is answered is sent."""

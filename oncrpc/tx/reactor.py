@@ -22,8 +22,8 @@ def install(name: str = "") -> Reactor:
     Twisted's own clock is time.time(): every timeout would follow the wall clock when that is set.
 
     Args:
-        name: A short name as ``twistd --help-reactors`` lists them; "" takes Twisted's choice for
-            this system (epoll on Linux, kqueue on BSD and macOS). benchmarks/ says what each costs.
+        name: A short name as ``twistd --help-reactors`` lists them; "" takes the one of
+            :mod:`oncrpc.tx.lean` where it runs (Linux), else Twisted's choice for this system.
 
     Returns:
         The reactor; the one that was installed before, if one was.
@@ -31,14 +31,30 @@ def install(name: str = "") -> Reactor:
     Raises:
         NoSuchReactor: There is none of that name.
     """
-    if name and "twisted.internet.reactor" not in sys.modules:
-        from twisted.application.reactors import installReactor
+    if "twisted.internet.reactor" not in sys.modules:
+        if name:
+            from twisted.application.reactors import installReactor
 
-        installReactor(name)
+            installReactor(name)
+        else:
+            _install_lean()
     from twisted.internet import reactor
 
     make_monotonic(reactor)
     return cast("Reactor", reactor)
+
+
+def _install_lean() -> None:
+    """Install the lean reactor, if this system has what it takes."""
+    try:
+        from oncrpc.tx.lean import LeanReactor, usable
+    except ImportError:
+        # No epoll: Twisted does not even define the class.
+        return
+    if usable():
+        from twisted.internet.main import installReactor
+
+        installReactor(LeanReactor())  # type: ignore[no-untyped-call]
 
 
 def make_monotonic(reactor: object) -> None:

@@ -47,7 +47,7 @@ _LOST: Final = cast("Failure", CONNECTION_LOST)
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 # One buffer for all: its bytes are taken out before another connection can put any in.
-_shared: bytearray = bytearray()
+_shared = memoryview(b"")
 
 
 class Streams(Protocol):
@@ -144,17 +144,14 @@ class StreamTransport:
         session = self.session
         if self.lingering:
             return self._discard()
+        target = session.buffer_to_fill() if session.filling else None
         try:
-            target = session.buffer_to_fill()
             if target is not None:
                 with target:
                     count = self.socket.recv_into(target)
-                session.filled(count)
             else:
                 view = _buffer(self.streams.limits.read_size)
                 count = self.socket.recv_into(view)
-                if count:
-                    session.receive_data(bytes(view[:count]))
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -162,10 +159,40 @@ class StreamTransport:
         self.active = self.streams.now
         if not count:
             session.end_of_input()
-            self.turn()
+        elif target is not None:
+            session.filled(count)
+        elif (
+            session.receive(bytes(view[:count]))
+            and self._pending is None
+            and session.queued <= _JOIN
+            and self._send_all()
+        ):
+            # The way of most calls: everything is answered, and sent.
             return None
         self.turn()
         return None
+
+    def _send_all(self) -> bool:
+        """Send what the session has, joined; answer whether that is all there is to do."""
+        session = self.session
+        self.record_since = 0.0
+        if not session.queued:
+            return True
+        parts = session.data_to_send()
+        data = b"".join(parts)
+        try:
+            sent = self.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.abort("sending failed")
+            return True
+        session.unsent -= sent
+        if sent == len(data):
+            return True
+        self._pending = deque((memoryview(data)[sent:],))
+        self.unsent_since = self.streams.now
+        return False
 
     def doWrite(self) -> Failure | None:
         """Go on sending what waits."""
@@ -507,8 +534,8 @@ def prepare(connection: socket.socket) -> None:
 
 
 def _buffer(size: int) -> memoryview:
-    """Return the first bytes of the shared buffer."""
-    global _shared  # noqa: PLW0603 - grows to the largest read size in this process, and stays
+    """Return the shared buffer, which is as large as the largest read size in this process."""
+    global _shared  # noqa: PLW0603 - one for the process
     if len(_shared) < size:
-        _shared = bytearray(size)
-    return memoryview(_shared)[:size]
+        _shared = memoryview(bytearray(size))
+    return _shared
