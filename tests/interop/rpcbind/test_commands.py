@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INFO = (sys.executable, "-c", "from rpcbind_reg.info import info; info()")
-# Without the working directory in the path: another user may not read it.
-REG = (sys.executable, "-P", "-m", "rpcbind_reg.cli")
+# Not by -m, and away from the test's folder: another user may not read that.
+REG = (sys.executable, "-P", "-c", "import os; os.chdir('/'); from rpcbind_reg.cli import main; main()")
 
 TX_DISCOVER = """
 from twisted.internet import task
