@@ -74,9 +74,9 @@ class Bench:
     def queue(self) -> int:
         """Make a queue that takes anything."""
         ((_, made),) = self.do(body(OP_MSGGET, wire.ripc_msgget_args(NOBODY, 0, 0, 0o600)))
-        change = wire.ripc_set_args(NOBODY, made.target, 0, 0, 0o600)
+        change = wire.ripc_set_args(NOBODY, made.id, 0, 0, 0o600)
         self.do(body(OP_MSGSET, wire.ripc_msgset_args(change, wire.ripc_hyper(0, QBYTES))))
-        return int(made.target)
+        return int(made.id)
 
 
 def send(target: int, mtype: int, ctx: wire.ripc_ctx = NOBODY) -> Any:  # noqa: D103
@@ -143,11 +143,11 @@ def waiting_lock(sops: tuple[tuple[int, int, int], ...], release: tuple[int, int
         bench = Bench()
         ((_, made),) = bench.do(body(OP_SEMGET, wire.ripc_semget_args(NOBODY, 0, 1, 0, 0o600)))
         if release[1] > 0:
-            bench.do(semop(made.target, release))
-        bench.do(semop(made.target, *sops))
+            bench.do(semop(made.id, release))
+        bench.do(semop(made.id, *sops))
         for _ in range(depth):
-            bench.do(semop(made.target, *sops))
-        pairs = ([semop(made.target, release), semop(made.target, *sops)] for _ in range(PROBES))
+            bench.do(semop(made.id, *sops))
+        pairs = ([semop(made.id, release), semop(made.id, *sops)] for _ in range(PROBES))
         return bench.time(itertools.chain.from_iterable(pairs))
 
     return measure
@@ -163,10 +163,10 @@ def waiting_words(depth: int) -> float:
         where = wire.ripc_hyper(0, word * 4)
         return body(
             OP_SHMWAIT,
-            wire.ripc_shmwait_args(NOBODY, made.target, where, wire.ripc_hyper(0, 4), wire.ripc_hyper(0, stamp), 0),
+            wire.ripc_shmwait_args(NOBODY, made.id, where, wire.ripc_hyper(0, 4), wire.ripc_hyper(0, stamp), 0),
         )
 
-    write = body(OP_SHMWRITE, wire.ripc_shmwrite_args(NOBODY, made.target, ZERO, b"word"))
+    write = body(OP_SHMWRITE, wire.ripc_shmwrite_args(NOBODY, made.id, ZERO, b"word"))
     for number in range(depth):
         bench.do(wait(number + 1, 0))
     return bench.time(itertools.chain.from_iterable([wait(0, n), write] for n in range(PROBES)))

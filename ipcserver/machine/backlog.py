@@ -81,10 +81,12 @@ class Backlog:
         line = self._lines[mtype]
         if isinstance(line, deque):
             line.popleft()
-            if not line:
-                del self._lines[mtype]
-        else:
-            del self._lines[mtype]
+            if line:
+                return
+        del self._lines[mtype]
+        ages = self._ages
+        if ages and ages[0] & _TYPE_MASK == mtype:
+            heappop(ages)
 
     def oldest_of(self, mtype: int) -> Message | None:
         """Give the oldest message of a type."""
@@ -102,6 +104,9 @@ class Backlog:
                 continue
             head = line[0] if isinstance(line, deque) else line
             if head[0] == ages[0] >> _TYPE_BITS:
+                # A type that went and came back by itself has left entries behind; brought up to date they are alike.
+                while ages[1:2] == ages[:1] or ages[2:3] == ages[:1]:
+                    heappop(ages)
                 return head
             heapreplace(ages, head[0] << _TYPE_BITS | mtype)
         return None

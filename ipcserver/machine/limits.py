@@ -88,8 +88,8 @@ class Limits:
     """most calls that wait, in all"""
     owner_objects: int = 0
     """most queues, sets and segments of one creator; test programs for the kernel create 32000"""
-    owner_sessions: int = 10_000
-    """most sessions of one uid"""
+    owner_sessions: int = 1_000
+    """most sessions of one uid; one may keep 64 outcomes, of about 1 KiB each"""
     owner_waiters: int = 50_000
     """most waiting calls of one uid"""
     owner_memory: int = 0

@@ -144,16 +144,18 @@ class Machine:
         answers = waits.answers = []
         accounts.clock_ns = max(accounts.clock_ns, command.clock_ns)
         accounts.time_s = command.time_s
-        waits.expire(accounts.clock_ns)
-        self.sessions.expire(accounts.clock_ns)
         body = command.body
-        row = self._operations.get(type(body))
+        kind = type(body)
+        # Nothing ends by its time while the server was away: SERVER_STARTED renews the leases first.
+        if kind is not gen.machine_body_OP_SERVER_STARTED:
+            waits.expire(accounts.clock_ns)
+            self.sessions.expire(accounts.clock_ns)
+        row = self._operations.get(kind)
         if row is None:
-            self._others[type(body)](command, body)
+            self._others[kind](command, body)
             return answers
         field, operation = row
-        args = getattr(body, field)
-        outcome = self._call(command, body, args, operation)
+        outcome = self._call(command, body, getattr(body, field), operation)
         if outcome is not None:
             answers.append((command.ticket, outcome))
         return answers

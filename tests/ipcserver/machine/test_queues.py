@@ -182,9 +182,7 @@ class TestWaiting:
         me.receive(queue)
         assert lab.machine.next_deadline() is None
 
-    def test_a_cancelled_wait_is_answered_with_eintr_before_the_cancel(
-        self, lab: Lab, me: Process, queue: int
-    ) -> None:
+    def test_a_cancelled_wait_is_answered_with_eintr_before_the_cancel(self, lab: Lab, me: Process, queue: int) -> None:
         me.receive(queue)
         assert me.cancel() is RIPC_OK
         assert me.result() is RIPC_EINTR

@@ -451,3 +451,9 @@ def test_a_body_given_twice_is_compared_by_value(me: Process, queue: int) -> Non
         me.last = body(OP_MSGSND, args)
         assert me.again() is RIPC_OK
     assert me.msgstat(queue).qnum == 1
+
+
+def test_a_lease_that_ran_out_while_the_server_was_away_begins_anew(lab: Lab, me: Process) -> None:
+    lab.clock_ns += 3600 * 10**9
+    lab.restart()
+    assert me.renew() is RIPC_OK
