@@ -28,6 +28,8 @@ __all__ = ["DatagramListener"]
 Ancillary = list[tuple[int, int, bytes]]
 
 _PKTINFO4: Final = Struct("=I4s4s")
+# First octet of an IPv6 multicast address.
+_MULTICAST: Final = 0xFF
 # Python's socket module has no name for the first before 3.14; 8 is Linux's.
 _IP_PKTINFO: Final[int | None] = getattr(socket, "IP_PKTINFO", 8 if hasattr(socket, "SO_PEERCRED") else None)
 _IPV6_RECVPKTINFO: Final[int | None] = getattr(socket, "IPV6_RECVPKTINFO", None)
@@ -165,5 +167,7 @@ def _way_back(ancillary: Ancillary) -> Ancillary | None:
             _, local, _ = _PKTINFO4.unpack(data[: _PKTINFO4.size])
             return [(level, kind, _PKTINFO4.pack(0, local, bytes(4)))]
         if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
-            return [(level, kind, data)]
+            # No reply can come from a group: the interface stays, its address is the kernel's choice.
+            source = bytes(16) + data[16:] if data[0] == _MULTICAST else data
+            return [(level, kind, source)]
     return None
