@@ -13,6 +13,8 @@ nothing longer than what they sent, and bounds what each owner may register.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +27,7 @@ from twisted.logger import Logger
 from oncrpc.limits import Limits
 from oncrpc.trust import Trust
 from oncrpc.tx.service import RPCService
+from rpcbind_reg.broadcast import MULTICAST_GROUP
 from rpcbind_reg.client import REGISTRY_PORT, SOCKET_PATHS
 from rpcbind_reg.interfaces import list_interfaces
 from rpcbind_reg.mappings import REGISTRY_PROGRAM, SUPERUSER, Mapping, SetOutcome, UnsetOutcome
@@ -36,7 +39,6 @@ from rpcbind_reg.tx.forward import UDPForwarder
 from rpcbind_reg.uaddr import join, transport_of
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
@@ -111,6 +113,7 @@ class PortmapperService(Service):
         self._saving: Deferred[None] | None = None
         self._save_timer: Any = None
         self._dirty = False
+        self._group: socket.socket | None = None
         self._watch = _Watch(self)
         interfaces = _Interfaces(reactor)
         self.registry = Registry(policy, interfaces=interfaces.current, observer=self._watch)
@@ -145,6 +148,9 @@ class PortmapperService(Service):
         self._warm_start()
         for mapping in own_mappings(self._service.addresses):
             self.registry.mappings.set(mapping, reserved=True)
+        everywhere = any((address.netid, address.host) == ("udp6", "::") for address in self._service.addresses)
+        if self._forwarder is not None and everywhere:
+            self._group = join_group()
 
     def startService(self) -> None:
         """Begin to answer."""
@@ -162,6 +168,9 @@ class PortmapperService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         if self._forwarder is not None:
             self._forwarder.close()
+        if self._group is not None:
+            self._group.close()
+            self._group = None
         stopping: Deferred[Any] = maybeDeferred(self._service.stopService)
         return stopping.addCallback(lambda _: self._save_now())
 
@@ -247,6 +256,23 @@ class PortmapperService(Service):
 
     def _not_written(self, failure: Failure) -> None:
         log.error("registry: {path} was not written: {error}", path=str(self._state_file), error=failure.value)
+
+
+def join_group() -> socket.socket:
+    """Return a socket that keeps this machine in the registries' multicast group, on every interface that can.
+
+    Its own port receives nothing: the registry's socket, bound to every address, gets what comes for the group.
+    (rpcbind joins too, but closes the socket, and so leaves again at once.)
+    """
+    member = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    group = socket.inet_pton(socket.AF_INET6, MULTICAST_GROUP)
+    for index, name in socket.if_nameindex():
+        request = group + struct.pack("@I", index)
+        try:
+            member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+        except OSError as error:
+            log.debug("registry: {name} joins no multicast group: {error}", name=name, error=error)
+    return member
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -54,6 +54,24 @@ def test_machines_are_discovered_by_broadcast(network: Machine, registrant: Path
     assert "nobody answered" in nobody.stdout
 
 
+def test_ours_is_discovered_over_ipv6_too(namespace: peers.Namespace) -> None:
+    """Debian's rpcbind leaves the multicast group again before it serves."""
+    namespace.run("ip", "link", "add", "net0", "type", "veth", "peer", "name", "net1")
+    namespace.run("ip", "link", "set", "net0", "up")
+    namespace.run("ip", "addr", "add", "fd00:9::1/64", "dev", "net0", "nodad")
+    namespace.run("ip", "link", "set", "net1", "up")
+    options = ("--listen", "::", "--callit", "--trust", "fd00::/8", "--trust", "fe80::/10")
+    registry = namespace.start(*REG, "serve", *options)
+    registry.wait_for_output("serving portmap 2")
+    script = (
+        "from rpcbind_reg.sync import discover\n"
+        "for found in discover(100000, 4, addresses=['ff02::202%net0'], wait=2.5): print(found.uaddr)"
+    )
+    found = namespace.run(sys.executable, "-c", script).stdout
+    assert found.endswith(".0.111\n")
+    assert found.startswith(("fe80::", "fd00:9::1."))
+
+
 def test_programs_are_called_in_every_version(network: Machine) -> None:
     for host in ("127.0.0.1", "10.9.8.1", "::1"):
         told = network.space.run(*INFO, host, "100000").stdout
