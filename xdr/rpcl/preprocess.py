@@ -10,9 +10,11 @@ import io
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
+from pcpp.parser import default_lexer
 from pcpp.preprocessor import Action, OutputDirective, Preprocessor
 
 from xdr.rpcl.errors import Diagnostics, Place
@@ -168,6 +170,12 @@ def _blank_comments(line: str) -> str:
     return "".join(out)
 
 
+@cache
+def _lexer() -> Any:
+    """Give pcpp's lexer; to make it anew for each file takes longer than most files take."""
+    return default_lexer()
+
+
 class _TooManyExpansions(Exception):
     """Macros multiply without bound."""
 
@@ -176,7 +184,7 @@ class _Reader(Preprocessor):  # type: ignore[misc]  # pcpp has no annotations
     """pcpp with our files, our messages, and no date or time in what it gives."""
 
     def __init__(self, report: Diagnostics, include: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(_lexer().clone())
         self.report = report
         self.sources: dict[str, _Source] = {}
         self.headers: list[Passed] = []
