@@ -102,7 +102,7 @@ def row(name: str, depth: list[int], measure: Callable[[int], float]) -> None:
     print(f"{name:<46}" + "".join(f"{measure(n):>9.2f}" for n in depth), flush=True)
 
 
-def queued(types: int, message: Callable[[int], Any]) -> Callable[[int], float]:
+def queued(types: int, message: Callable[[int, int], Any]) -> Callable[[int], float]:
     """Measure pairs of send and receive on a queue that holds n messages of so many types."""
 
     def measure(depth: int) -> float:
@@ -112,7 +112,7 @@ def queued(types: int, message: Callable[[int], Any]) -> Callable[[int], float]:
             bench.do(send(target, number % types + 1))
         gc.collect()
         # Of each type one more than the others: whatever a probe takes, another is sent for.
-        probes = ([send(target, n % types + 1), message(target)] for n in range(PROBES))
+        probes = ([send(target, n % types + 1), message(target, n % types + 1)] for n in range(PROBES))
         return bench.time(itertools.chain.from_iterable(probes))
 
     return measure
@@ -232,15 +232,17 @@ def main() -> None:
     options = parser.parse_args()
     by_messages, by_waiters = depths(options.messages), depths(options.waiters)
     print(f"{'us per command; messages queued:':<46}" + "".join(f"{n:>9}" for n in by_messages))
-    row("send, receive type 0", by_messages, queued(1, lambda target: receive(target, 0)))
-    row("send, receive by type, 1000 types", by_messages, queued(1000, lambda target: receive(target, 0)))
-    row("send, receive type < 0, 1000 types", by_messages, queued(1000, lambda target: receive(target, -1000)))
+    row("send, receive type 0", by_messages, queued(1, lambda target, _: receive(target, 0)))
+    row("send, receive by type, 1000 types", by_messages, queued(1000, receive))
+    row("send, receive type < 0, 1000 types", by_messages, queued(1000, lambda target, _: receive(target, -1000)))
     row(
         "send, receive MSG_EXCEPT, 1000 types",
         by_messages,
-        queued(1000, lambda target: receive(target, 1, wire.RIPC_EXCEPT)),
+        queued(1000, lambda target, mtype: receive(target, mtype, wire.RIPC_EXCEPT)),
     )
-    row("send, receive type 0, every message its type", by_messages, queued(10**9, lambda target: receive(target, 0)))
+    row(
+        "send, receive type 0, every message its type", by_messages, queued(10**9, lambda target, _: receive(target, 0))
+    )
     print(f"{'us per command; calls waiting:':<46}" + "".join(f"{n:>9}" for n in by_waiters))
     row("receive, send; others wait for other types", by_waiters, waiting_receivers)
     row("receive, send; all in one line", by_waiters, waiting_in_line)
