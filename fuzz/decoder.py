@@ -3,8 +3,8 @@
     python fuzz/decoder.py [-max_total_time=SECONDS] [CORPUS...]        (all options of libFuzzer)
 
 The first byte chooses a type of tests/xdr/declarations.py, the rest is decoded as that type. What must hold: nothing
-but XDRDecodeError is raised; bytes and memoryview agree; what decodes encodes to the same bytes (NaN aside), survives the
-JSON form, and its items are the data. The specialised functions are instrumented as they are made, so that coverage
+but XDRDecodeError is raised; bytes and memoryview agree; what decodes encodes to the same bytes (NaN aside), survives
+the JSON form, and its items are the data. The specialised functions are instrumented as they are made, so that coverage
 sees into them.
 
 What was found was fixed, and is kept as tests beside the others of the module it was in.
