@@ -136,6 +136,11 @@ async def search(
             caller.forget()
             await maybeDeferred(line.close)
             continue
+        except BaseException:
+            # Cancelled, when a registrar stops: the connection must not stay behind.
+            caller.forget()
+            maybeDeferred(line.close)
+            raise
         return line, _found(place, version)
     if obstacles:
         sentence = f"no registry can be used: {'; '.join(obstacles)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,6 +167,37 @@ async def test_stopping_before_anything_was_found_leaves_nothing_behind(bench: B
     registrar = bench.start_registrar(TCP)
     await registrar.stopService()
     assert registrar.state.phase is Phase.STOPPED
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_beside_a_registry_that_hangs_closes_the_connection(bench: Bench) -> None:
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(bench.path)
+        hanging.listen()
+        hanging.setblocking(False)
+        registrar = bench.start_registrar(TCP)
+        accepted: list[socket.socket] = []
+
+        def accepts() -> bool:
+            try:
+                accepted.append(hanging.accept()[0])
+            except BlockingIOError:
+                return False
+            return True
+
+        await until(accepts)
+        await registrar.stopService()
+        (connection,) = accepted
+        connection.setblocking(False)
+
+        def ended() -> bool:
+            try:
+                return connection.recv(65536) == b""
+            except BlockingIOError:
+                return False
+
+        await until(ended)
+        connection.close()
 
 
 @pytest_twisted.ensureDeferred
