@@ -95,7 +95,7 @@ class _Emitter:
             f"local PROTO = {_quoted(self._name)}",
             f"local SHOWN = {_quoted(programs[0].name if programs else self._name)}",
             f"local PROGRAM_NAMES = {{ {names} }}",
-            f"local protocol = Proto(PROTO, {_quoted(f'{shown} ({source})')})",
+            f"local protocol = Proto(PROTO, {_quoted(f'{shown} ({self._name}, {source})')})",
             'local BOOLEANS = { [0] = "FALSE", [1] = "TRUE" }',
             "local E = {} -- names of enumerators by number",
             "local F = {} -- what display filters can ask for",
