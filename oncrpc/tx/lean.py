@@ -64,14 +64,14 @@ class LeanReactor(EPollReactor):
                         _log.failure("while reading from {selectable}", selectable=selectable)
                         why = error
                     if why is not None:
-                        self._disconnectSelectable(selectable, why, True)
+                        self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
                 else:
                     log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
             if not self.running or self._justStopped:
                 return
             timeout = self.timeout()
-            if timeout == 0:
-                # A delayed call or another thread's call is due.
+            if timeout == 0 or self.threadCallQueue:
+                # A delayed call or another thread's call is due. (timeout() knows nothing of the latter.)
                 return
 
     doIteration = doPoll
