@@ -217,11 +217,10 @@ class Machine:
     def _cancel(self, command: machine_command, body: gen.machine_body_OP_CANCEL) -> None:
         """End a wait; the answer comes after that of the call that waited."""
         args = body.cancel
-        number = from_hyper(args.session)
         outcome: Outcome = RIPC_OK
         try:
-            if number:
-                self.sessions.cancel(number, args.slot, args.seq)
+            if from_hyper(args.session):
+                self.sessions.cancel(command.connection, args)
             else:
                 self._cancel_by_xid(command.connection, args.xid)
         except Refused as refused:

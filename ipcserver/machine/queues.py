@@ -432,7 +432,7 @@ class Queues:
         """Fill a restored queue, oldest message first."""
         for message in messages:
             queue.backlog.append(message)
-            self._count(queue, 1, len(message[2]))
+        self._count(queue, len(messages), sum([len(mtext) for _, _, mtext in messages]))
         self.table.add(queue)
 
     def restored_sender(self, call: Call, queue: Queue, mtype: int, mtext: bytes) -> Sender:

@@ -33,7 +33,7 @@ from ipcserver.machine.owners import Owner
 from ipcserver.machine.waiting import MILLISECOND
 
 if TYPE_CHECKING:
-    from ipcserver._gen.ipc import ripc_hello_args, ripc_renew_args, ripc_status
+    from ipcserver._gen.ipc import ripc_cancel_args, ripc_hello_args, ripc_renew_args, ripc_status
     from ipcserver._gen.machine import machine_caller, machine_command
     from ipcserver.machine.accounts import Accounts
     from ipcserver.machine.backlog import Message
@@ -357,13 +357,15 @@ class Sessions:
         self._end_session(session, RIPC_EINTR)
         return RIPC_OK
 
-    def cancel(self, id: int, number: int, seq: int) -> None:
+    def cancel(self, connection: int, args: ripc_cancel_args) -> None:
         """End a waiting call with RIPC_EINTR; a call that does not wait is left alone.
 
         Raises:
             Refused: RIPC_ENOSESSION.
         """
-        session = self.find(id)
+        session = self.find(from_hyper(args.session))
+        self.hear(session, connection)
+        number, seq = args.slot, args.seq
         if number < len(session.slots) and session.slots[number].seq == seq:
             waiter = session.slots[number].waiter
             if waiter is not None:

@@ -7,6 +7,7 @@ out again is not kept: lines, heaps, counts.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import xdr
@@ -96,6 +97,7 @@ def _to_xdr(machine: Machine) -> gen.machine_snapshot:
 
 
 def _queue(queue: Queue) -> gen.machine_queue:
+    messages = list(queue.backlog)
     return gen.machine_queue(
         id=queue.id,
         perm=replace(queue.perm),
@@ -106,7 +108,10 @@ def _queue(queue: Queue) -> gen.machine_queue:
         lspid=queue.lspid,
         lrpid=queue.lrpid,
         next_order=queue.next_order,
-        messages=[gen.machine_message(*message) for message in queue.backlog],
+        orders=[order for order, _, _ in messages],
+        mtypes=[mtype for _, mtype, _ in messages],
+        sizes=[len(mtext) for _, _, mtext in messages],
+        mtexts=b"".join([mtext for _, _, mtext in messages]),
     )
 
 
@@ -325,7 +330,12 @@ def _restore_queue(machine: Machine, row: gen.machine_queue) -> None:
     queue.lspid, queue.lrpid = row.lspid, row.lrpid
     queue.next_order = row.next_order
     machine.accounts.add_object(row.perm.cuid, restored=True)
-    machine.queues.load(queue, [_message(message) for message in row.messages])
+    ends = list(accumulate(row.sizes, initial=0))
+    if ends[-1] != len(row.mtexts):
+        message = f"queue {row.id} has {len(row.mtexts)} bytes of text for messages of {ends[-1]}"
+        raise ValueError(message)
+    texts = [row.mtexts[start:end] for start, end in pairwise(ends)]
+    machine.queues.load(queue, list(zip(row.orders, row.mtypes, texts, strict=True)))
 
 
 def _restore_set(machine: Machine, row: gen.machine_set) -> None:

@@ -294,6 +294,11 @@ class TestEnd:
         lab.pass_time(61_000)
         assert me.send(queue) is RIPC_ENOSESSION
 
+    def test_every_call_in_a_session_renews_its_lease(self, lab: Lab, me: Process, queue: int) -> None:
+        for call in (me.renew, me.cancel, me.hello, lambda: me.send(queue), lambda: me.semop(5, (0, 0)), me.again):
+            lab.pass_time(59_000)
+            assert call() is not RIPC_ENOSESSION
+
     def test_a_waiting_call_ends_with_its_session(self, lab: Lab, me: Process, queue: int) -> None:
         me.receive(queue)
         lab.pass_time(61_000)

@@ -105,5 +105,16 @@ def test_a_damaged_snapshot_is_refused_and_never_another_error() -> None:
             Machine.restore(damaged)
 
 
+def test_texts_and_their_sizes_must_go_together() -> None:
+    lab = Lab()
+    me = lab.process()
+    me.send(me.msgget(), 1, b"four")
+    data = lab.machine.snapshot()
+    at = data.index(b"four") - 8
+    assert data[at : at + 4] == (4).to_bytes(4, "big")
+    with pytest.raises(SnapshotUnreadable, match="queue 0 has 4 bytes of text for messages of 5"):
+        Machine.restore(data[:at] + (5).to_bytes(4, "big") + data[at + 4 :])
+
+
 def test_an_empty_machine_is_small() -> None:
     assert len(Machine().snapshot()) < 400
