@@ -132,27 +132,18 @@ class Codec(Generic[_T]):
         return made
 
     def _make_encode(self) -> Any:
+        return encoders.whole_encoder(self.shape, self._encoding(), MAX_DEPTH)
+
+    def _make_encode_to(self) -> Any:
+        return encoders.partial_encoder(self.shape, self._encoding(), MAX_DEPTH)
+
+    def _encoding(self) -> dict[str, Any]:
         shape = self.shape
 
         def explained(value: Any, fault: Exception, max_depth: int) -> Exception:
             return explain.explain_encode(shape, value, fault, max_depth)
 
-        return encoders.whole_encoder(shape, {"explain": explained, "faults": ENCODE_FAULTS}, MAX_DEPTH)
-
-    def _make_encode_to(self) -> Any:
-        shape = self.shape
-        run = encoders.encoder(shape)
-
-        def encode_to(value: Any, add: Any, *, max_depth: int = MAX_DEPTH) -> None:
-            try:
-                run(value, add, max_depth)
-            except ENCODE_FAULTS as fault:
-                error = explain.explain_encode(shape, value, fault, max_depth)
-            else:
-                return
-            raise error
-
-        return encode_to
+        return {"explain": explained, "faults": ENCODE_FAULTS}
 
     def _make_decode(self) -> Any:
         shape = self.shape
@@ -161,50 +152,46 @@ class Codec(Generic[_T]):
         def explained(data: bytes, max_depth: int) -> Exception:
             return explain.explain_decode(shape, data, 0, plain, max_depth, whole=True)
 
-        names = {
-            "explain": explained,
-            "otherwise": self._decode_otherwise,
-            "faults": DECODE_FAULTS,
-        }
+        names = {"explain": explained, "otherwise": self._decode_otherwise, "faults": DECODE_FAULTS}
         return decoders.whole_decoder(shape, plain, names, MAX_DEPTH)
+
+    def _make_decode_from(self) -> Any:
+        shape = self.shape
+        plain = Variant(arrays=self._arrays)
+
+        def explained(data: bytes, offset: int, max_depth: int) -> Exception:
+            return explain.explain_decode(shape, data, offset, plain, max_depth)
+
+        names = {"explain": explained, "otherwise": self._decode_from_otherwise, "faults": DECODE_FAULTS}
+        return decoders.partial_decoder(shape, plain, names, MAX_DEPTH)
 
     def _decode_otherwise(self, data: Any, lenient_padding: bool, max_depth: int) -> Any:  # noqa: FBT001
         view = memoryview(data).cast("B")
-        value, end = self.decode_from(view, lenient_padding=lenient_padding, max_depth=max_depth)
+        value, end = self._decode_from_otherwise(view, 0, lenient_padding, max_depth)
         if end != len(view):
             raise explain.trailing(self.shape, end, len(view))
         return value
 
-    def _make_decode_from(self) -> Any:
-        shape, arrays = self.shape, self._arrays
-        variants = {
-            (lenient, view): Variant(lenient, view, arrays) for lenient in (False, True) for view in (False, True)
-        }
-
-        def decode_from(
-            data: Any,
-            offset: int = 0,
-            lenient_padding: bool = False,  # noqa: FBT001, FBT002 - a keyword in the signature of the method
-            max_depth: int = MAX_DEPTH,
-        ) -> Any:
-            if offset < 0:
-                message = f"the offset must not be negative: {offset}"
-                raise ValueError(message)
-            view = data.__class__ is not bytes
-            if view:
-                data = memoryview(data).cast("B")
-            variant = variants[bool(lenient_padding), view]
-            run = shape.compiled.get(variant)
-            if run is None:
-                with _lock:
-                    run = decoders.decoder(shape, variant)
-            try:
-                return run(data, offset, len(data), max_depth)
-            except DECODE_FAULTS:
-                error = explain.explain_decode(shape, data, offset, variant, max_depth)
-            raise error
-
-        return decode_from
+    def _decode_from_otherwise(self, data: Any, offset: int, lenient_padding: bool, max_depth: int) -> Any:  # noqa: FBT001
+        """Decode what is no ``bytes``, or leniently; the functions for that are rarer, and made when needed."""
+        if offset < 0:
+            message = f"the offset must not be negative: {offset}"
+            raise ValueError(message)
+        view = data.__class__ is not bytes
+        if view:
+            data = memoryview(data).cast("B")
+        variant = Variant(bool(lenient_padding), view, self._arrays)
+        run = self.shape.compiled.get(variant)
+        if run is None:
+            with _lock:
+                run = decoders.decoder(self.shape, variant)
+        try:
+            made = run(data, offset, len(data), max_depth)
+        except DECODE_FAULTS:
+            error = explain.explain_decode(self.shape, data, offset, variant, max_depth)
+        else:
+            return made
+        raise error
 
 
 _codecs: Final[dict[Any, Codec[Any]]] = {}

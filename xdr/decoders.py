@@ -19,7 +19,7 @@ from xdr.types import UNBOUNDED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["decoder", "whole_decoder"]
+__all__ = ["decoder", "partial_decoder", "whole_decoder"]
 
 _NEW: Final = object.__new__
 _TRUTH: Final = (False, True)
@@ -71,16 +71,19 @@ class _Writer:
         variant: The way of decoding.
         whole: Whether the value begins at byte 0.
         exactly: Bytes that the data must have, if that is known.
+        left: The name of what remains of the depth limit.
     """
 
-    def __init__(self, variant: Variant, *, whole: bool = False, exactly: int | None = None) -> None:
+    def __init__(
+        self, variant: Variant, *, whole: bool = False, exactly: int | None = None, left: str = "left"
+    ) -> None:
         self.source = Source()
         self.variant = variant
         self._run: list[_Word] = []
         self._after: list[str] = []
         self._data: _Data | None = None
         self._base = "" if whole else "at"
-        self._left = "max_depth" if whole else "left"
+        self._left = left
         self._exactly = exactly
         self.padded = False
         """Whether there is padding to be looked at."""
@@ -560,7 +563,7 @@ def whole_decoder(shape: s.Shape, variant: Variant, names: dict[str, Any], max_d
         max_depth: The default.
     """
     s.mark_recursive(shape)
-    writer = _Writer(variant, whole=True, exactly=shape.size)
+    writer = _Writer(variant, whole=True, exactly=shape.size, left="max_depth")
     source = writer.source
     source.names |= names
     source.line("try:")
@@ -587,6 +590,39 @@ def whole_decoder(shape: s.Shape, variant: Variant, names: dict[str, Any], max_d
     # The two settings are keywords in the signature of the method; as such they would cost each call more.
     head = f"def decode(data, lenient_padding=False, max_depth={max_depth}):"
     return source.function("\n    ".join([head, *opening]), shape.name)
+
+
+def partial_decoder(shape: s.Shape, variant: Variant, names: dict[str, Any], max_depth: int) -> Any:
+    """Return the function that a codec's ``decode_from`` becomes.
+
+    Args:
+        shape: What the data should have at the offset.
+        variant: The way of decoding ``bytes`` without leniency.
+        names: ``otherwise(data, offset, lenient_padding, max_depth)``, called for other data and negative offsets;
+            ``explain(data, offset, max_depth)``, which returns the error; ``faults``.
+        max_depth: The default.
+    """
+    s.mark_recursive(shape)
+    writer = _Writer(variant, left="max_depth")
+    source = writer.source
+    source.names |= names
+    source.line("if data.__class__ is not bytes or lenient_padding or offset < 0:")
+    source.line("    return otherwise(data, offset, lenient_padding, max_depth)")
+    source.line("at = offset")
+    source.line("size = len(data)")
+    source.line("try:")
+    source.indent()
+    writer.root(shape, "value")
+    if shape.size == 0:
+        # Nothing is read that would notice.
+        source.line("if at > size: raise Unfit")
+    source.line(f"return value, {writer.position()}")
+    source.dedent()
+    source.line("except faults:")
+    source.line("    error = explain(data, offset, max_depth)")
+    source.line("raise error")
+    head = f"def decode_from(data, offset=0, lenient_padding=False, max_depth={max_depth}):"
+    return source.function(head, shape.name)
 
 
 def _link(shape: s.Shape, variant: Variant, source: Source) -> str:

@@ -29,7 +29,7 @@ from xdr.types import UNBOUNDED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["encoder", "whole_encoder"]
+__all__ = ["encoder", "partial_encoder", "whole_encoder"]
 
 _ENCODER: Final = "encoder"
 _PARTS: Final = 4
@@ -76,14 +76,15 @@ class _Writer:
 
     Args:
         whole: Whether the function returns the bytes.
+        left: The name of what remains of the depth limit.
     """
 
-    def __init__(self, *, whole: bool = False) -> None:
+    def __init__(self, *, whole: bool = False, left: str = "left") -> None:
         self.source = Source()
         self._run: list[_Item] = []
         self._data: _Data | None = None
         self._parts: list[str] | None = [] if whole else None
-        self._left = "max_depth" if whole else "left"
+        self._left = left
 
     # Parts.
 
@@ -454,7 +455,7 @@ def whole_encoder(shape: s.Shape, names: dict[str, Any], max_depth: int) -> Any:
         max_depth: The default.
     """
     s.mark_recursive(shape)
-    writer = _Writer(whole=True)
+    writer = _Writer(whole=True, left="max_depth")
     source = writer.source
     source.names |= names
     source.line("try:")
@@ -466,6 +467,24 @@ def whole_encoder(shape: s.Shape, names: dict[str, Any], max_depth: int) -> Any:
     source.line("    error = explain(value, fault, max_depth)")
     source.line("raise error")
     return source.function(f"def encode(value, max_depth={max_depth}):", shape.name)
+
+
+def partial_encoder(shape: s.Shape, names: dict[str, Any], max_depth: int) -> Any:
+    """Return the function that a codec's ``encode_to`` becomes; arguments as for :func:`whole_encoder`."""
+    s.mark_recursive(shape)
+    writer = _Writer(left="max_depth")
+    source = writer.source
+    source.names |= names
+    source.line("try:")
+    source.indent()
+    writer.root(shape)
+    writer.flush()
+    source.line("return")
+    source.dedent()
+    source.line("except faults as fault:")
+    source.line("    error = explain(value, fault, max_depth)")
+    source.line("raise error")
+    return source.function(f"def encode_to(value, add, max_depth={max_depth}):", shape.name)
 
 
 def _link(shape: s.Shape, source: Source) -> str:

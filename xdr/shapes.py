@@ -7,6 +7,7 @@ aliases of ``.x`` typedefs are all settled here.
 from __future__ import annotations
 
 import sys
+import threading
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Final
@@ -561,8 +562,17 @@ class _Reader:
         raise scope.refuse(reason)
 
 
+_marking: Final = threading.Lock()
+"""Held while shapes are marked: a second thread must not see half of a component."""
+
+
 def mark_recursive(root: Shape) -> None:
     """Find out, for a shape and all that it is made of, which can hold themselves."""
+    with _marking:
+        _mark(root)
+
+
+def _mark(root: Shape) -> None:
     # Tarjan's strongly connected components, on an explicit stack: schemas may nest deeper than the interpreter.
     if root.recursive is not None:
         return
