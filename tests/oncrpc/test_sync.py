@@ -187,9 +187,11 @@ class TestHostileServer:
     """Row S13: lengths and counts bounded, one deadline for the whole call."""
 
     def test_a_record_mark_beyond_the_limit_ends_the_connection_at_once(self) -> None:
-        with hostile_stream(
-            lambda connection, call: connection.sendall(b"\xff\xff\xff\xff") or connection.recv(1)
-        ) as place:  # type: ignore[func-returns-value]
+        def announce(connection: socket.socket, call: bytes) -> None:
+            connection.sendall(b"\xff\xff\xff\xff")
+            connection.recv(1)
+
+        with hostile_stream(announce) as place:
             with sync.connect(SampleSyncClient, place) as stub:
                 with pytest.raises(RecordTooLarge):
                     stub.sample_null(timeout=5)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,8 +70,7 @@ def test_each_fault_reaches_a_client(tmp_path: Path) -> None:
             stub.sample_echo(b"7")
         with sync.connect(SampleSyncClient, tcp) as stub:
             assert stub.sample_echo(b"8") == b"8"
-        background.process.send_signal(signal.SIGINT)
-        background.process.wait(20)
+        background.stop()
         lines = [json.loads(line) for line in background.output.splitlines()]
     assert [line["faults"] for line in lines[2:-1]][3] == ["status=5"]
     assert lines[-1]["applied"]["dribble"] == 1
