@@ -1,4 +1,4 @@
-"""Calls over Twisted: connections, datagram sockets, a service that reconnects.
+"""Calls over Twisted: connections and datagram sockets.
 
 Everything that knows the protocol is in :mod:`oncrpc.client`; here bytes are moved, timers armed, Deferreds fired.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 import os
 import random
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from twisted.application.internet import ClientService, backoffPolicy
-from twisted.application.service import Service
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
@@ -30,7 +28,7 @@ from zope.interface import implementer
 
 from oncrpc.address import Address, parse_address
 from oncrpc.client import Answered, Called, DatagramClient, Failed, Retransmission, StreamClient
-from oncrpc.errors import CallTimedOut, LocalRPCError, NotConnected, RPCError
+from oncrpc.errors import LocalRPCError, NotConnected, RPCError
 from oncrpc.identity import NOBODY, Identity
 from oncrpc.limits import Limits
 from oncrpc.stubs import CodecTable, ProcedureCodec
@@ -39,7 +37,7 @@ from oncrpc.tx.reactor import make_monotonic
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, IProtocol, ITCPTransport
+    from twisted.internet.interfaces import IAddress, IConsumer, IDelayedCall, ITCPTransport
     from twisted.python.failure import Failure
 
     from oncrpc.auth import Credential
@@ -47,11 +45,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "CallerFactory",
     "DatagramCaller",
-    "ReconnectingClient",
     "StreamCaller",
+    "choose_reactor",
     "connect",
     "connect_endpoint",
+    "identity_of",
+    "serve_on",
+    "stream_endpoint",
 ]
 
 DEFAULT_TIMEOUT: Final = 25.0
@@ -70,7 +72,12 @@ def _first_xid() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
 
-def _identity(credential: Credential | Identity | None) -> Identity:
+def identity_of(credential: Credential | Identity | None) -> Identity:
+    """Return what a credential, an identity or nothing (AUTH_NONE) means.
+
+    Raises:
+        ValueError: A field of the credential does not fit.
+    """
     if credential is None:
         return NOBODY
     return credential if isinstance(credential, Identity) else Identity(credential)
@@ -437,7 +444,8 @@ class DatagramCaller(_Calling, DatagramProtocol):
         self._timer.follow()
 
 
-def _stream_endpoint(reactor: Any, address: Address, timeout: float) -> IStreamClientEndpoint:
+def stream_endpoint(reactor: Any, address: Address, timeout: float) -> IStreamClientEndpoint:
+    """Return the endpoint of a tcp or unix address; names are resolved, and all their addresses tried."""
     if address.transport == "unix":
         return UNIXClientEndpoint(reactor, address.path, timeout=timeout)
     if isIPAddress(address.host):
@@ -447,7 +455,8 @@ def _stream_endpoint(reactor: Any, address: Address, timeout: float) -> IStreamC
     return HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
 
 
-def _reactor(reactor: Any) -> Any:
+def choose_reactor(reactor: Any) -> Any:
+    """Return a reactor, the global one for None, with a clock that nobody sets."""
     if reactor is None:
         from twisted.internet import reactor  # the reactor is chosen before anything imports it
     # Twisted's own clock follows the wall clock: a timeout would strike when somebody sets that.
@@ -455,7 +464,7 @@ def _reactor(reactor: Any) -> Any:
     return reactor
 
 
-class _CallerFactory(Factory):
+class CallerFactory(Factory):
     """Makes StreamCallers."""
 
     noisy = False
@@ -492,19 +501,20 @@ def connect_endpoint(
     programs: Sequence[Program] = (),
 ) -> Deferred[S]:
     """Connect through any Twisted stream endpoint; for the rest see connect()."""
-    clock = _reactor(reactor)
-    identity = _identity(credential)
-    factory = _CallerFactory(lambda: StreamCaller(clock, identity=identity, limits=limits, timeout=timeout))
+    clock = choose_reactor(reactor)
+    identity = identity_of(credential)
+    factory = CallerFactory(lambda: StreamCaller(clock, identity=identity, limits=limits, timeout=timeout))
     connecting = cast("Deferred[StreamCaller]", endpoint.connect(factory))
 
     def connected(caller: StreamCaller) -> S:
-        _serve(caller, programs, limits, clock)
+        serve_on(caller, programs, limits, clock)
         return stub_class(caller)
 
     return connecting.addCallbacks(connected, _not_connected(endpoint))
 
 
-def _serve(caller: StreamCaller, programs: Sequence[Program], limits: Limits, clock: Any) -> None:
+def serve_on(caller: StreamCaller, programs: Sequence[Program], limits: Limits, clock: Any) -> None:
+    """Serve programs on a client's connection, if there are any."""
     if programs:
         # Only who serves needs the server; it builds on this module for its own calls in the reverse direction.
         from oncrpc.tx.callbacks import serve_callbacks
@@ -543,9 +553,9 @@ def connect(
         ValueError: The address, or a field of the credential, is none.
     """
     place = parse_address(address) if isinstance(address, str) else address
-    clock = _reactor(reactor)
+    clock = choose_reactor(reactor)
     if place.transport == "udp":
-        identity = _identity(credential)
+        identity = identity_of(credential)
 
         def listen(host: str) -> S:
             caller = DatagramCaller(
@@ -557,7 +567,7 @@ def connect(
         return _resolve(clock, place.host, timeout).addCallback(listen).addErrback(_not_connected(place))
     connecting = connect_endpoint(
         stub_class,
-        _stream_endpoint(clock, place, timeout),
+        stream_endpoint(clock, place, timeout),
         credential=credential,
         limits=limits,
         timeout=timeout,
@@ -611,188 +621,3 @@ def _resolve(reactor: Any, host: str, timeout: float) -> Deferred[str]:
     resolver: IHostnameResolver = reactor.nameResolver
     resolver.resolveHostName(receiver, host, transportSemantics="UDP")
     return receiver.done.addTimeout(timeout, reactor)
-
-
-@implementer(IStreamClientEndpoint)
-class _Watched:
-    """An endpoint that tells why it could not connect."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint, tell: Callable[[Failure], None]) -> None:
-        self._endpoint, self._tell = endpoint, tell
-
-    def connect(self, protocolFactory: Any) -> Any:
-        """Connect, and pass a failure on twice."""
-
-        def failed(failure: Failure) -> Failure:
-            self._tell(failure)
-            return failure
-
-        return self._endpoint.connect(protocolFactory).addErrback(failed)
-
-
-class ReconnectingClient(Service, Generic[S]):
-    """A connection that comes back: a Twisted service with a client stub.
-
-    Calls made while there is no connection wait for the next one, as long as their own timeout lets them, and can
-    be cancelled. Calls under way when a connection is lost fail with NotConnected: whether they were executed, only
-    the program can find out.
-
-    Args:
-        stub_class: A generated ``..._Client`` class.
-        address: ``tcp:HOST:PORT`` or ``unix:/PATH``, or any Twisted stream client endpoint.
-        credential: As for connect().
-        limits: As for connect().
-        timeout: Seconds for each call that names no other time, the wait for a connection included.
-        reactor: The global one if None.
-        first_delay: Seconds before the first attempt to reconnect.
-        longest_delay: Seconds; each wait is 1.5 times the one before it, with jitter, up to this.
-        programs: Served on each connection, for calls that the server makes to us.
-    """
-
-    def __init__(
-        self,
-        stub_class: type[S],
-        address: str | Address | IStreamClientEndpoint,
-        *,
-        credential: Credential | Identity | None = None,
-        limits: Limits = Limits(),
-        timeout: float = DEFAULT_TIMEOUT,
-        reactor: Any = None,
-        first_delay: float = 0.5,
-        longest_delay: float = 30.0,
-        programs: Sequence[Program] = (),
-    ) -> None:
-        self._clock = _reactor(reactor)
-        self._programs = programs
-        self._limits, self._timeout = limits, timeout
-        self.identity = _identity(credential)
-        """Who calls, from the next connection on."""
-        self.stub: S = stub_class(self)
-        """The client stub; the same through all connections."""
-        if isinstance(address, str):
-            address = parse_address(address)
-        if isinstance(address, Address):
-            if address.transport == "udp":
-                msg = "UDP has no connection to keep: use connect()"
-                raise ValueError(msg)
-            endpoint = _stream_endpoint(self._clock, address, timeout)
-        else:
-            endpoint = address
-        self._place = str(address)
-        self._caller: StreamCaller | None = None
-        self._newest: StreamCaller | None = None
-        self._waiting: dict[Deferred[StreamCaller], IDelayedCall | None] = {}
-        self._last_failure = "no connection yet"
-        self._service = ClientService(
-            _Watched(endpoint, self._failed_to_connect),
-            _CallerFactory(self._make_caller),
-            retryPolicy=backoffPolicy(initialDelay=first_delay, maxDelay=longest_delay),
-            clock=self._clock,
-            prepareConnection=self._connected,
-        )
-
-    @property
-    def connected(self) -> bool:
-        """True while there is a connection."""
-        return self._caller is not None
-
-    def startService(self) -> None:
-        """Begin to connect."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._service.startService()
-
-    def stopService(self) -> Deferred[None]:
-        """Close the connection and fail the calls that wait for one.
-
-        Returns:
-            Fires when it is closed.
-        """
-        super().stopService()  # type: ignore[no-untyped-call]
-        self._last_failure = "the client was stopped"
-        for waiting in list(self._waiting):
-            self._give_up(waiting, NotConnected(f"{self._place}: {self._last_failure}"))
-        stopping: Deferred[None] = self._service.stopService()
-        return stopping
-
-    def call(
-        self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any], *, timeout: float | None
-    ) -> Deferred[Any]:
-        """Send one call, now or when there is a connection; as StreamCaller.call()."""
-        if self._caller is not None and self._caller.connected_now:
-            return self._caller.call(stub, procedure, arguments, timeout=timeout)
-        if not self.running:
-            return fail(NotConnected(f"{self._place}: the client is not running"))
-        wait = self._timeout if timeout is None else timeout
-        begun = self._clock.seconds()
-        connecting: Deferred[Any] = Deferred(self._forget)
-        timer = None
-        if wait != math.inf:
-            timer = self._clock.callLater(wait, self._too_late, connecting)
-        self._waiting[connecting] = timer
-
-        def now_call(caller: StreamCaller) -> Deferred[Any]:
-            left = wait - (self._clock.seconds() - begun)
-            return caller.call(stub, procedure, arguments, timeout=left)
-
-        return connecting.addCallback(now_call)
-
-    def send(self, stub: ClientStub, procedure: Procedure, arguments: Sequence[Any]) -> None:
-        """Send one call and expect no reply.
-
-        Raises:
-            NotConnected: There is no connection now.
-            ArgumentsNotEncodable: They do not fit the declaration.
-        """
-        if self._caller is None:
-            msg = f"{self._place}: {self._last_failure}"
-            raise NotConnected(msg)
-        self._caller.send(stub, procedure, arguments)
-
-    def close(self) -> Deferred[None]:
-        """The same as stopService()."""
-        return self.stopService()
-
-    def _make_caller(self) -> StreamCaller:
-        self._newest = StreamCaller(
-            self._clock,
-            identity=self.identity,
-            limits=self._limits,
-            timeout=self._timeout,
-            on_lost=self._lost,
-        )
-        return self._newest
-
-    def _connected(self, protocol: IProtocol) -> None:
-        # Twisted hands over a proxy, which takes attributes for itself; the last one made is what it stands for.
-        del protocol
-        caller = self._caller = self._newest
-        assert caller is not None
-        _serve(caller, self._programs, self._limits, self._clock)
-        log.info("connected to {place}", place=self._place)
-        waiting, self._waiting = self._waiting, {}
-        for connecting, timer in waiting.items():
-            if timer is not None:
-                timer.cancel()
-            connecting.callback(caller)
-
-    def _lost(self, error: RPCError) -> None:
-        self._caller = None
-        self._last_failure = str(error)
-        if self.running:
-            log.warn("the connection to {place} was lost: {error}", place=self._place, error=error)
-
-    def _failed_to_connect(self, failure: Failure) -> None:
-        self._last_failure = failure.getErrorMessage()
-        log.info("no connection to {place}: {why}", place=self._place, why=self._last_failure)
-
-    def _forget(self, waiting: Deferred[StreamCaller]) -> None:
-        timer = self._waiting.pop(waiting, None)
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _too_late(self, waiting: Deferred[StreamCaller]) -> None:
-        self._give_up(waiting, CallTimedOut(f"not connected to {self._place}: {self._last_failure}"))
-
-    def _give_up(self, waiting: Deferred[StreamCaller], error: RPCError) -> None:
-        self._forget(waiting)
-        waiting.errback(error)

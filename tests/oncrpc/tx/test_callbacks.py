@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from oncrpc import program as _rpc
 from oncrpc.errors import NotConnected, ProcedureUnavailable
-from oncrpc.tx.client import ReconnectingClient, connect
+from oncrpc.tx.client import connect
+from oncrpc.tx.reconnecting import ReconnectingClient
 from oncrpc.tx.service import RPCService
 from tests.oncrpc.sample import PROCEDURES, Pair, SampleClient
 
