@@ -63,7 +63,7 @@ class _Slot:
         self.acked = 0
         self.stub: gen.IPCPROG_1_SyncClient | None = None
         self.abandoned = False
-        self.doubtful = False
+        self.doubtful = 0  # calls in a row of which the machine may never have heard
 
     def disconnect(self) -> None:
         """Close the slot's connection, if it has one."""
@@ -251,15 +251,16 @@ class Calls:
                     raise
             try:
                 result = self._retry(slot, call)
-                if slot.doubtful and _status(result) is gen.RIPC_EMISORDERED:
+                while slot.doubtful and _status(result) is gen.RIPC_EMISORDERED:
                     # The call before this one never reached the server's journal: its number is still to be used.
+                    slot.doubtful -= 1
                     slot.seq -= 1
                     result = self._retry(slot, call)
             except (KeyboardInterrupt, SystemExit, GeneratorExit):
                 self._abandon(slot)
                 raise
             status = _status(result)
-            slot.doubtful = status in (gen.RIPC_EIO, gen.RIPC_ENOSPC)
+            slot.doubtful = slot.doubtful + 1 if status in (gen.RIPC_EIO, gen.RIPC_ENOSPC) else 0
             if status is gen.RIPC_ENOSESSION:
                 message = f"{method.removeprefix('ripc_')}: the session's lease ran out"
                 raise SessionLost(message)

@@ -36,6 +36,20 @@ class Reserve:
         """Allocate the blocks if they are not. Return whether all of them are held now."""
         return self.size == 0 or self._allocate(self.size)
 
+    def take_again(self) -> bool:
+        """Allocate the blocks if a quarter as much would be left besides.
+
+        Right after release() there is always space for the reserve: to take it up then would only be to give it back
+        with the next batch.
+        """
+        if self.size == 0:
+            return True
+        if not self._allocate(self.size + self.size // 4):
+            return False
+        with contextlib.suppress(OSError):
+            os.truncate(self.path, self.size)
+        return True
+
     def take_what_there_is(self) -> None:
         """Allocate all, or half, or a quarter and so on."""
         size = self.size

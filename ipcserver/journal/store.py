@@ -523,7 +523,7 @@ class Store:
         Raises:
             CommitFailed: There is no space.
         """
-        if self._reserve.take():
+        if self._reserve.take_again():
             return
         if self._connection is not None:
             try:

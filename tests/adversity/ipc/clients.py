@@ -197,15 +197,15 @@ class Crowd:
         with connect(self._address) as ipc:
             queue = ipc.queue(self._queue)
             end = time.monotonic() + 3 * _MAYFLY_LEASE_MS / 1000
+            empty = False
             # A lease that ran while the server was down began anew when it came back.
-            while time.monotonic() < end or (
-                ipc.info().sessions > 1
-                and (all_leases or ipc.semaphore_set(self._semaphores).values()[:2] != [INITIAL[MUTEX], INITIAL[POOL]])
-            ):
+            while not empty or time.monotonic() < end or self._anything_held(ipc, all_leases=all_leases):
+                empty = False
                 try:
                     with self._history.call("drain", "receive") as event:
                         event.what = _name(queue.receive(nowait=True).text)
                 except IPCError:
+                    empty = True
                     time.sleep(0.05)
                 if time.monotonic() > end + 90:
                     self.failures.append(f"{ipc.info().sessions - 1} sessions do not end")
@@ -214,6 +214,11 @@ class Crowd:
             for name, value in zip(_SEMAPHORES, values, strict=True):
                 with self._history.call("drain", "final", name) as event:
                     event.value = value
+
+    def _anything_held(self, ipc: IPC, *, all_leases: bool) -> bool:
+        if ipc.info().sessions == 1:
+            return False
+        return all_leases or ipc.semaphore_set(self._semaphores).values()[:2] != [INITIAL[MUTEX], INITIAL[POOL]]
 
 
 def _name(text: bytes) -> str:

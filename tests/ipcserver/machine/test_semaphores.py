@@ -12,13 +12,14 @@ from ipcserver._gen.ipc import (
     RIPC_EIDRM,
     RIPC_EINVAL,
     RIPC_ENOSPC,
+    RIPC_EQUOTA,
     RIPC_ERANGE,
     RIPC_ETIMEDOUT,
     RIPC_NOWAIT,
     RIPC_OK,
     RIPC_UNDO,
 )
-from ipcserver.machine import SOLARIS_2, Limits
+from ipcserver.machine import SOLARIS_2, Limits, semaphores
 from tests.ipcserver.machine.lab import Lab, Process
 
 
@@ -227,7 +228,28 @@ class TestUndo:
 
 
 class TestLimits:
-    """semmni, semmns, semmsl."""
+    """semmni, semmns, semmsl, and what a change has to look at."""
+
+    def test_calls_that_are_alike_may_wait_in_any_number_others_not(
+        self, lab: Lab, me: Process, two: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(semaphores, "MOST_WATCHED", 4)
+        for _ in range(10):
+            assert lab.process().semop(two, (0, -1), (0, 0)) is None
+        assert lab.process().semop(two, (0, -1), (1, 0)) is None
+        assert lab.process().semop(two, (0, -2)) is RIPC_EQUOTA
+        assert lab.process().semop(two, (1, -1)) is None
+        me.semrmid(two)
+        assert lab.machine.read.info().waiters == 0
+
+    def test_thousands_of_different_waits_end_at_once(self, lab: Lab, me: Process) -> None:
+        set_ = me.semget(6, 3000)
+        waiting = [lab.process() for _ in range(3000)]
+        for number, process in enumerate(waiting):
+            process.semop(set_, (number, -1 - number % 3), (0, 0))
+        me.setall(set_, [0] + [3] * 2999)
+        assert all(process.result() is RIPC_OK for process in waiting[1:])
+        assert waiting[0].result() is None
 
     def test_sets_and_semaphores_are_bounded(self) -> None:
         lab = Lab(SOLARIS_2)
