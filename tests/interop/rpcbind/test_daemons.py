@@ -28,9 +28,10 @@ exec sleep 1000
 @pytest.fixture(scope="module")
 def daemons(machine: Machine) -> Iterator[Machine]:
     peers.require("rpc.rstatd", "rpc.rusersd", "rpc.statd", "rup", "rusers", "nmap")
-    with machine.space.start("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", START):
-        peers.wait_until(lambda: all(machine.rows(number) for number in (100001, 100002, 100024)), "the daemons")
-        yield machine
+    started = machine.space.start("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", START)
+    peers.wait_until(lambda: all(machine.rows(number) for number in (100001, 100002, 100024)), "the daemons")
+    yield machine
+    started.kill()  # unshare minds no SIGTERM
 
 
 def test_all_three_are_registered(daemons: Machine) -> None:
