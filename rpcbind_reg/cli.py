@@ -41,11 +41,11 @@ wait = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="ipcserver", prog_name="rpcbind-reg")
 def group() -> None:
-    r"""Look at a registry of Sun RPC programs (rpcbind, portmapper), change it, or be one.
+    """Look at a registry of Sun RPC programs (rpcbind, portmapper), change it, or be one.
 
     \b
     Exit status: 0 all is well; 1 the registry refused; 2 the command line is wrong; 3 no registry answers.
-    """
+    """  # noqa: D301 - click reads the backspace
 
 
 def place_of(text: str | None) -> Place:
@@ -120,13 +120,13 @@ def row_facts(row: Mapping) -> dict[str, Any]:
 @where
 @wait
 def set_(program: int, version: int, netid: str, address: str, at: str | None, *, wait: float) -> None:
-    r"""Register a program: ADDRESS is HOST:PORT, PORT (everywhere), /PATH or a universal address.
+    """Register a program: ADDRESS is HOST:PORT, PORT (everywhere), /PATH or a universal address.
 
     \b
     rpcbind-reg set 536871512 1 tcp 600
     rpcbind-reg set 536871512 1 tcp6 [::1]:600
     rpcbind-reg set 536871512 1 udp 0.0.0.0.2.88
-    """
+    """  # noqa: D301 - click reads the backspace
     mapping = Mapping(program, version, netid, _uaddr(netid, address))
     place = place_of(at)
     if ask(lambda: sync.register(mapping, place=place, timeout=wait)):

@@ -40,7 +40,7 @@ VERSIONS_MAX = 64
     "--wait", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Seconds for each answer."
 )
 def info(host: str | None, program: int | None, version: int | None, **options: Any) -> None:
-    r"""List the programs of HOST, or of this machine; or see whether PROGRAM answers there, in which versions.
+    """List the programs of HOST, or of this machine; or see whether PROGRAM answers there, in which versions.
 
     \b
     oncrpc info                       what is registered here
@@ -48,7 +48,7 @@ def info(host: str | None, program: int | None, version: int | None, **options: 
     oncrpc info server.lab nfs        which versions of nfs answer (procedure 0, which does nothing)
     oncrpc info -m server.lab         statistics of its registry
     oncrpc info -b vxi11 1            which machines of the networks here serve a program
-    """
+    """  # noqa: D301 - click reads the backspace
     as_json = bool(options["as_json"])
     try:
         if options["broadcast"]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import subprocess
 import sys
 import zipfile
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from tests.peers import ROOT, unavailable
 from tests.tree import PACKAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -53,6 +56,33 @@ def test_every_command_is_there_and_explains_itself() -> None:
             f"import importlib, sys; sys.exit(not callable(getattr(importlib.import_module({module!r}), {function!r})))"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Give a command and all below it, with their names."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from commands(found, f"{name} {inner}")
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("ipcserver", "ipcserver.cli:main"),
+        ("oncrpc", "oncrpc.cli:_group"),
+        ("rpcbind-reg", "rpcbind_reg.cli:group"),
+        ("xdr", "xdr.cli:main"),
+    ],
+)
+def test_the_help_of_every_command_is_laid_out_as_it_was_written(name: str, group: str) -> None:
+    module, _, attribute = group.partition(":")
+    for full, command in commands(getattr(importlib.import_module(module), attribute), name):
+        help_text = command.get_help(click.Context(command, info_name=full))
+        assert "\\b" not in help_text, f"{full}: click wants a backspace, not a backslash and a b"
 
 
 def test_twistd_finds_the_plugin_of_this_installation(tmp_path: Path) -> None:

@@ -43,11 +43,11 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ipcserver", message="%(prog)s %(version)s")
 def main() -> None:
-    r"""System V message queues, semaphores and segments over Sun RPC.
+    """System V message queues, semaphores and segments over Sun RPC.
 
     \b
     ipcserver serve                        start a server
     ipcserver send --create 0x1234 hello   put a message into the queue with this key
     ipcserver recv 0x1234                  take it out again
     ipcserver ipcs                         see what there is
-    """
+    """  # noqa: D301 - click reads the backspace
