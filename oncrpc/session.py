@@ -210,28 +210,19 @@ class StreamSession(Origin, Connection):
         reader.chunk = data
         reader.at = 0
         limits = self._server.limits
+        share = limits.calls_per_turn
+        most = limits.max_calls_in_hand
         self._running = True
         try:
-            left = self._run_plain(
-                reader,
-                self.memo,
-                limits.calls_per_turn,
-                limits.unsent_high - self.unsent - self.queued,
-                limits.max_calls_in_hand,
-            )
+            left = self._run_plain(reader, self.memo, share, limits.unsent_high - self.unsent - self.queued, most)
         finally:
             self._running = False
-        if left != limits.calls_per_turn:
+        if left != share:
             self.records += 1
-        if (
-            reader.at == len(data)
-            and left > 0
-            and not (self.finished or self.half_closed)
-            and len(self.in_hand) < limits.max_calls_in_hand
-        ):
-            reader.chunk = b""
-            reader.at = 0
-            return True
+            if reader.at == len(data) and left > 0 and not self.finished and len(self.in_hand) < most:
+                reader.chunk = b""
+                reader.at = 0
+                return True
         self.run()
         return False
 

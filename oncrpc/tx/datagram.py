@@ -35,6 +35,8 @@ _IP_PKTINFO: Final[int | None] = getattr(socket, "IP_PKTINFO", 8 if hasattr(sock
 _IPV6_RECVPKTINFO: Final[int | None] = getattr(socket, "IPV6_RECVPKTINFO", None)
 _IPV6_PKTINFO: Final[int | None] = getattr(socket, "IPV6_PKTINFO", None)
 _ANCILLARY: Final = 128
+# Events in a row that had all the datagrams that were looked for, before more are.
+_PATIENCE: Final = 8
 
 
 @implementer(IReadDescriptor)
@@ -62,6 +64,10 @@ class DatagramListener:
         self._reactor = reactor
         self._socket = bound
         self._share = server.limits.datagrams_per_turn
+        # How many datagrams are taken for one event before the reactor is asked again. Finding out
+        # that there are no more costs more than being told when there are.
+        self._ahead = 1
+        self._enough = 0
         self._stopped = False
         bound.setblocking(False)
         self._buffer = bytearray(server.limits.max_datagram)
@@ -104,7 +110,7 @@ class DatagramListener:
         view = memoryview(buffer)
         many = self._many_addresses
         way: Ancillary | None = None
-        for _ in range(self._share):
+        for count in range(self._ahead):
             try:
                 if many:
                     size, ancillary, _flags, address = bound.recvmsg_into([buffer], _ANCILLARY)
@@ -112,6 +118,8 @@ class DatagramListener:
                 else:
                     size, address = bound.recvfrom_into(buffer)
             except (BlockingIOError, InterruptedError):
+                self._ahead = max(1, count)
+                self._enough = 0
                 return
             except OSError:
                 # A reply met a closed port before (ECONNREFUSED); the next datagram is another matter.
@@ -129,6 +137,10 @@ class DatagramListener:
                     self.unsent += 1
             if self._stopped:
                 return
+        self._enough += 1
+        if self._enough >= _PATIENCE:
+            self._enough = 0
+            self._ahead = min(2 * self._ahead, self._share)
 
     def send(self, reply: bytes, address: Any, way: Ancillary | None) -> None:
         """Send one reply; it is lost if the socket has no room, as any datagram may be."""

@@ -14,6 +14,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 from twisted.python import log
 
+from oncrpc.tx.datagram import DatagramListener
 from oncrpc.tx.stream import StreamTransport
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LeanReactor", "usable"]
 
 _EVENTS: Final = 512
+_OURS: Final = (StreamTransport, DatagramListener)
 _log = Logger()
 
 
@@ -57,7 +59,7 @@ class LeanReactor(EPollReactor):
                 selectable = selectables.get(fd)
                 if selectable is None:
                     continue
-                if event == readable and selectable.__class__ is StreamTransport:
+                if event == readable and selectable.__class__ in _OURS:
                     try:
                         why: Any = selectable.doRead()
                     except Exception as error:  # noqa: BLE001 - as the stock reactor: it ends this connection
