@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,12 +14,15 @@ from click.testing import CliRunner
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 
-from rpcbind_reg.cli import group, place_of
+from rpcbind_reg import sync
+from rpcbind_reg.cli import group, passed_descriptors, place_of
 from rpcbind_reg.client import Place
 from rpcbind_reg.info import info
 from rpcbind_reg.mappings import Mapping, owner_name
+from rpcbind_reg.state import decode_state
 from rpcbind_reg.tx.embedded import PortmapperService
 from rpcbind_reg.uaddr import join
+from tests import peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,6 +186,58 @@ def test_places_are_read_as_people_write_them(text: str, place: Place) -> None:
 @pytest.mark.parametrize("text", [":1", "host:0", "host:99999", "host:x"])
 def test_what_is_no_place_is_a_usage_error(text: str) -> None:
     assert CliRunner().invoke(group, ["list", text]).exit_code == 2
+
+
+class TestServe:
+    """rpcbind-reg serve, as an ordinary user can run it."""
+
+    def serve(self, folder: Path, *options: str) -> peers.Background:
+        path = ("--socket", str(folder / "s"))
+        return peers.Background(
+            [sys.executable, "-m", "rpcbind_reg.cli", "serve", "--port", "0", *path, *options], folder / "log"
+        )
+
+    def test_it_serves_until_it_is_told_to_stop(self, tmp_path: Path) -> None:
+        with self.serve(tmp_path, "--listen", "127.0.0.1", "--state", str(tmp_path / "state.xdr")) as registry:
+            told = registry.wait_for_output("serving portmap 2 and rpcbind 3, 4")
+            place = Place(str(tmp_path / "s"))
+            assert sync.register(Mapping(300000, 1, "tcp", "0.0.0.0.4.1"), place=place)
+            found = re.search(r"tcp 127\.0\.0\.1:(\d+)", told)
+            assert found is not None
+            assert sync.find(300000, 1, Place("127.0.0.1", int(found[1]))) == "127.0.0.1.4.1"
+            assert registry.stop() == 0
+        assert [row.program for row in decode_state((tmp_path / "state.xdr").read_bytes())] == [300000]
+
+    def test_a_second_one_is_told_who_is_there_already(self, tmp_path: Path) -> None:
+        with self.serve(tmp_path) as registry:
+            registry.wait_for_output("serving portmap 2")
+            (tmp_path / "second").mkdir()
+            second = peers.Background(
+                [sys.executable, "-m", "rpcbind_reg.cli", "serve", "--port", "0", "--socket", str(tmp_path / "s")],
+                tmp_path / "second" / "log",
+            )
+            assert second.process.wait(30) == 1
+            assert f"cannot listen on unix {tmp_path / 's'}: Address already in use" in second.output
+
+    def test_the_log_can_be_for_machines(self, tmp_path: Path) -> None:
+        with self.serve(tmp_path, "--log-format", "json") as registry:
+            registry.wait_for_output("serving portmap 2")
+            lines = [json.loads(line.strip("\x1e")) for line in registry.output.splitlines() if line.strip("\x1e")]
+            assert any("serving portmap 2" in str(line.get("log_format", "")) for line in lines)
+
+    @pytest.mark.parametrize(("option", "value"), [("--trust", "no network"), ("--user", "nobody.of.the.kind")])
+    def test_what_cannot_be_is_one_line(self, tmp_path: Path, option: str, value: str) -> None:
+        registry = self.serve(tmp_path, option, value)
+        assert registry.process.wait(30) in (1, 2)
+        assert "Traceback" not in registry.output
+        assert value in registry.output
+
+
+def test_sockets_are_taken_from_systemd_only_if_they_are_ours() -> None:
+    assert [*passed_descriptors({"LISTEN_PID": "7", "LISTEN_FDS": "2"}, 7)] == [3, 4]
+    assert [*passed_descriptors({"LISTEN_PID": "8", "LISTEN_FDS": "2"}, 7)] == []
+    assert [*passed_descriptors({"LISTEN_PID": "7", "LISTEN_FDS": "x"}, 7)] == []
+    assert [*passed_descriptors({}, 7)] == []
 
 
 def test_help_names_all_commands() -> None:
