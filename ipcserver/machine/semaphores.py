@@ -7,6 +7,7 @@ processes waiting for one lock cost what one costs.
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ipcserver._gen.ipc import (
@@ -18,6 +19,7 @@ from ipcserver._gen.ipc import (
     RIPC_EINVAL,
     RIPC_ENOSESSION,
     RIPC_ENOSPC,
+    RIPC_EQUOTA,
     RIPC_ERANGE,
     RIPC_NOWAIT,
     RIPC_OK,
@@ -60,6 +62,10 @@ Operations: TypeAlias = tuple[tuple[int, int, int], ...]
 
 DONE: Final = -1
 """Not stuck at any operation."""
+
+MOST_WATCHED: Final = 2000
+"""Operations of different waiting calls about one semaphore. Each success among them looks at all the others once: this
+keeps a thousand successes in a row below a second or so. Calls that are alike count once."""
 
 
 class Undo:
@@ -104,9 +110,10 @@ class SemaphoreSet:
         waiters: Everybody who waits, sleeping or not, by arrival.
         shapes: The waiting calls in line, by their operations.
         watchers: By semaphore number the shapes that have to do with it.
+        load: By semaphore number how many operations those have.
     """
 
-    __slots__ = ("ctime", "id", "otime", "perm", "pids", "shapes", "undos", "values", "waiters", "watchers")
+    __slots__ = ("ctime", "id", "load", "otime", "perm", "pids", "shapes", "undos", "values", "waiters", "watchers")
 
     def __init__(self, id: int, perm: ripc_perm, nsems: int, ctime: int) -> None:
         self.id = id
@@ -119,6 +126,7 @@ class SemaphoreSet:
         self.waiters: dict[int, SemopWaiter] = {}
         self.shapes: dict[Operations, Shape] = {}
         self.watchers: dict[int, dict[Operations, Shape]] = {}
+        self.load: dict[int, int] = {}
 
     def judge(self, operations: Operations, semvmx: int) -> int:
         """Tell at which operation a semop would block; DONE if at none, or if it would fail before that."""
@@ -193,8 +201,10 @@ class SemopWaiter(Waiter):
         if shape is None:
             shape = shapes[self.operations] = Shape(self.operations)
             shape.stuck = max(self.set.judge(self.operations, self.semaphores.accounts.limits.semvmx), 0)
-            for num, _, _ in self.operations:
+            load = self.set.load
+            for num in {num for num, _, _ in self.operations}:
                 self.set.watchers.setdefault(num, {})[self.operations] = shape
+                load[num] = load.get(num, 0) + len(self.operations)
         join(shape.line, self.arrival)
 
     def step_out(self) -> None:
@@ -204,12 +214,11 @@ class SemopWaiter(Waiter):
         if shape.line:
             return
         del self.set.shapes[self.operations]
-        for num, _, _ in self.operations:
-            watchers = self.set.watchers.get(num)
-            if watchers is not None:
-                watchers.pop(self.operations, None)
-                if not watchers:
-                    del self.set.watchers[num]
+        for num in {num for num, _, _ in self.operations}:
+            self.set.load[num] -= len(self.operations)
+            del self.set.watchers[num][self.operations]
+            if not self.set.watchers[num]:
+                del self.set.watchers[num], self.set.load[num]
 
     def forget(self) -> None:
         """Leave the set."""
@@ -290,6 +299,8 @@ class Semaphores:
             return RIPC_OK
         if operations[stuck][2] & RIPC_NOWAIT:
             raise Refused(RIPC_EAGAIN)
+        if operations not in found.shapes and any(found.load.get(num, 0) >= MOST_WATCHED for num, _, _ in operations):
+            raise Refused(RIPC_EQUOTA)
         self.waits.begin(SemopWaiter(call, self, found, operations), args.wait_ms)
         return None
 
@@ -463,72 +474,87 @@ class Semaphores:
         """Wake whoever can go on after these semaphores have changed.
 
         As Linux does it: first those who wait for zeros, all that can; then the first by arrival of those who alter,
-        and after each of them everybody again.
+        and after each of them everybody again. Who is stuck at an unchanged semaphore is not looked at.
 
         Returns:
             Whether anybody succeeded.
         """
-        if not found.shapes:
-            return False
         success = False
-        semvmx = self.accounts.limits.semvmx
-        dirty: dict[Operations, Shape] = {}
-        self._gather(found, touched, dirty)
-        while dirty:
-            success |= self._wake_for_zeros(found, dirty)
-            first: tuple[int, Shape, int] | None = None
-            for operations, shape in list(dirty.items()):
-                if not shape.line:
-                    del dirty[operations]
+        pending = set(touched) & found.watchers.keys()
+        if pending:
+            success = self._wake_for_zeros(found, pending)
+        ready: list[int] = []  # arrivals of those who could go on when they were judged
+        while pending:
+            # Again until nothing changes: what was taken since may have changed where others are stuck.
+            self._judge_those_who_alter(found, pending, ready)
+            pending = set()
+            while ready:
+                waiter = found.waiters.get(heappop(ready))
+                if waiter is None:
                     continue
+                outcome = self._try_again(found, waiter)
+                if outcome is None:
+                    continue
+                shape = found.shapes[waiter.operations]
+                self.waits.finish(waiter, outcome)
+                if shape.line:
+                    heappush(ready, shape.line[0])
+                if outcome is RIPC_OK:
+                    success = True
+                    nums = {num for num, _, _ in waiter.operations} & found.watchers.keys()
+                    pending |= nums
+                    self._wake_for_zeros(found, nums)
+                    values = found.values
+                    risen = {num for num, op, _ in waiter.operations if op > 0 or (op and not values[num])}
+                    self._judge_those_who_alter(found, risen & nums, ready)
+        return success
+
+    def _try_again(self, found: SemaphoreSet, waiter: SemopWaiter) -> ripc_status | None:
+        """Try a call that waits; None if it must wait on."""
+        operations = waiter.operations
+        shape = found.shapes.get(operations)
+        if shape is None or shape.line[0] != waiter.arrival:
+            return None
+        stuck = found.judge(operations, self.accounts.limits.semvmx)
+        if stuck != DONE:
+            shape.stuck = stuck
+            return RIPC_EAGAIN if operations[stuck][2] & RIPC_NOWAIT else None
+        try:
+            self._attempt(found, operations, waiter.call)
+        except Refused as refused:
+            return refused.status
+        found.otime = self.accounts.time_s
+        return RIPC_OK
+
+    def _judge_those_who_alter(self, found: SemaphoreSet, nums: Iterable[int], ready: list[int]) -> None:
+        """Judge the calls about these semaphores anew, and note who could end now."""
+        semvmx = self.accounts.limits.semvmx
+        shapes: dict[Operations, Shape] = {}
+        for num in nums:
+            shapes.update(found.watchers.get(num, {}))
+        for operations, shape in shapes.items():
+            if shape.alters:
                 stuck = found.judge(operations, semvmx)
                 if stuck != DONE:
                     shape.stuck = stuck
-                    if not operations[stuck][2] & RIPC_NOWAIT:
-                        continue
-                if first is None or shape.line[0] < first[0]:
-                    first = shape.line[0], shape, stuck
-            if first is None:
-                break
-            arrival, shape, stuck = first
-            waiter = found.waiters[arrival]
-            outcome: ripc_status = RIPC_EAGAIN
-            if stuck == DONE:
-                try:
-                    self._attempt(found, shape.operations, waiter.call)
-                    outcome = RIPC_OK
-                    success = True
-                    found.otime = self.accounts.time_s
-                except Refused as refused:
-                    outcome = refused.status
-            self.waits.finish(waiter, outcome)
-            if outcome is RIPC_OK:
-                self._gather(found, [num for num, _, _ in shape.operations], dirty)
-        return success
+                if stuck == DONE or operations[stuck][2] & RIPC_NOWAIT:
+                    heappush(ready, shape.line[0])
 
-    def _gather(self, found: SemaphoreSet, touched: Iterable[int], dirty: dict[Operations, Shape]) -> None:
-        watchers, values = found.watchers, found.values
-        if not watchers:
-            return
-        # Linux looks at those who wait for zeros only when something became zero; GETZCNT shows it.
+    def _wake_for_zeros(self, found: SemaphoreSet, nums: Iterable[int]) -> bool:
+        """Judge those who only wait for zeros; calls with one operation come first.
+
+        Linux looks at them only when something became zero; GETZCNT shows it.
+        """
+        shapes: dict[Operations, Shape] = {}
         zero = False
-        for num in touched:
-            zero = zero or not values[num]
-            dirty.update(watchers.get(num, {}))
-        if not zero:
-            for operations in [operations for operations, shape in dirty.items() if not shape.alters]:
-                del dirty[operations]
-
-    def _wake_for_zeros(self, found: SemaphoreSet, dirty: dict[Operations, Shape]) -> bool:
-        """Judge those who only wait for zeros; calls with one operation come first."""
+        for num in nums:
+            zero = zero or not found.values[num]
+            shapes.update((key, shape) for key, shape in found.watchers.get(num, {}).items() if not shape.alters)
+        if not zero or not shapes:
+            return False
         success = False
         semvmx = self.accounts.limits.semvmx
-        for operations, shape in sorted(dirty.items(), key=lambda item: (len(item[0]) > 1, item[1].line[:1])):
-            if shape.alters:
-                continue
-            del dirty[operations]
-            if not shape.line:
-                continue
+        for operations, shape in sorted(shapes.items(), key=lambda item: (len(item[0]) > 1, item[1].line[0])):
             stuck = found.judge(operations, semvmx)
             if stuck != DONE:
                 shape.stuck = stuck
