@@ -42,7 +42,7 @@ from ipcserver._gen.machine import (
 )
 from ipcserver.journal import CommitFailed, JournalClosed, JournalError, JournalFull, JournalUnwritable, StoreDamaged
 from ipcserver.machine import SnapshotUnreadable, outcomes
-from ipcserver.snapshots import fork_encoder, read_parts
+from ipcserver.snapshots import HEAD, fork_encoder, read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ipcserver.journal import Journal, Recovered
     from ipcserver.machine.outcomes import Outcome
 
-__all__ = ["SNAPSHOT_HEAD", "Done", "Progress", "Replica", "Settings", "refusal"]
+__all__ = ["Done", "Progress", "Replica", "Settings", "refusal"]
 
 Done: TypeAlias = "Callable[[Any], object]"
 """Called once with the outcome, in the type that ipc.x gives the procedure."""
@@ -74,12 +74,6 @@ TURN_SLICE: Final = 500
 
 FILLING: Final = frozenset({machine_op.OP_MSGSND, machine_op.OP_SHMWRITE, machine_op.OP_SEMSETALL})
 """Operations that bring bytes of their own: the ones refused while the disk is full."""
-
-_HEAD: Final = struct.Struct(">QQ")
-"""What precedes the machine's snapshot: the last ticket and the clock, two XDR unsigned hypers."""
-
-SNAPSHOT_HEAD: Final = _HEAD.size
-"""Bytes before the machine's own snapshot in the journal's."""
 
 _SNAPSHOT: Final = "snapshot"
 _NOBODY: Final = machine_caller(uid=0, gid=0, gids=[])
@@ -270,8 +264,8 @@ class Replica:
         decode = xdr.codec(machine_command).decode
         if recovered.snapshot is not None:
             try:
-                self._ticket, self._clock = _HEAD.unpack_from(recovered.snapshot)
-                self._machine = self._machines.restore(recovered.snapshot[_HEAD.size :])
+                self._ticket, self._clock = HEAD.unpack_from(recovered.snapshot)
+                self._machine = self._machines.restore(recovered.snapshot[HEAD.size :])
             except (SnapshotUnreadable, ValueError, struct.error) as error:
                 raise StoreDamaged(
                     recovered.source, f"its snapshot after batch {recovered.snapshot_number} cannot be read: {error}"
@@ -538,7 +532,7 @@ class Replica:
     def _take_snapshot(self) -> None:
         self._logged_commands = self._logged_bytes = 0
         number = self._journal.settled
-        head = _HEAD.pack(self._ticket, self._clock)
+        head = HEAD.pack(self._ticket, self._clock)
         encode = self._machine.snapshot
         try:
             file = self._journal.scratch()

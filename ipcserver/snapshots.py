@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import struct
 import threading
 import warnings
 from typing import IO, TYPE_CHECKING, Final
@@ -18,7 +19,10 @@ from typing import IO, TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PART_SIZE", "fork_encoder", "read_parts"]
+__all__ = ["HEAD", "PART_SIZE", "fork_encoder", "read_parts"]
+
+HEAD: Final = struct.Struct(">QQ")
+"""What precedes the machine's own snapshot in the journal's: the last ticket and the clock, two XDR unsigned hypers."""
 
 PART_SIZE: Final = 512 << 10
 """Bytes of a snapshot that are committed at once: a few milliseconds between two batches."""

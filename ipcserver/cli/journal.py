@@ -18,7 +18,7 @@ from rich.table import Table
 from ipcserver.config import Config, ConfigError
 from ipcserver.journal import StoreRefused, inspect, readable
 from ipcserver.machine import Machine, SnapshotUnreadable
-from ipcserver.replica import SNAPSHOT_HEAD
+from ipcserver.snapshots import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def check(path: Path | None) -> None:
     state = inspect.snapshot(path)
     if state is not None:
         try:
-            Machine.restore(state[SNAPSHOT_HEAD:])
+            Machine.restore(state[HEAD.size :])
         except SnapshotUnreadable as error:
             message = f"{path}: the snapshot after batch {found.snapshot_number} cannot be read: {error}"
             raise click.ClickException(message) from None
