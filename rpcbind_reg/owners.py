@@ -44,7 +44,8 @@ def uid_of_socket(protocol: str, host: str, port: int, *, tables: Path = TABLES)
     found: set[int] = set()
     for name in (protocol, protocol + "6"):
         try:
-            with (tables / name).open(encoding="ascii", errors="replace") as table:
+            # As bytes: a codec may not be loadable any more where privileges were dropped.
+            with (tables / name).open("rb") as table:
                 found.update(_uids(table, wanted | {(_as_ipv6(text), number) for text, number in wanted}))
         except OSError:
             # IPv6 switched off, or no Linux. The other table may still tell.
@@ -68,7 +69,7 @@ def _as_ipv6(text: str) -> str:
     return kernel_form(ipaddress.IPv6Address("::ffff:0:0"))[:24] + text
 
 
-def _uids(table: Iterable[str], wanted: set[tuple[str, int]]) -> set[int]:
+def _uids(table: Iterable[bytes], wanted: set[tuple[str, int]]) -> set[int]:
     uids: set[int] = set()
     for number, line in enumerate(table):
         if number > LINES_MAX:
@@ -76,8 +77,8 @@ def _uids(table: Iterable[str], wanted: set[tuple[str, int]]) -> set[int]:
         fields = line.split(maxsplit=8)
         if number == 0 or len(fields) < 8:
             continue
-        text, _, port = fields[1].partition(":")
+        text, _, port = fields[1].decode("latin-1").partition(":")
         # State 06 is TIME_WAIT: the socket is gone, its uid reads 0.
-        if fields[3] != "06" and (text, int(port, 16)) in wanted:
+        if fields[3] != b"06" and (text, int(port, 16)) in wanted:
             uids.add(int(fields[7]))
     return uids

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,6 @@ from tests.interop.rpcbind.conftest import Machine, start_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 INFO = (sys.executable, "-c", "from rpcbind_reg.info import info; info()")
 # Not by -m, and away from the test's folder: another user may not read that.
@@ -109,6 +110,21 @@ def test_changes_from_another_machine_are_refused_in_one_sentence(network: Machi
     told = network.space.run(*REG, "set", "--at", "10.9.8.1", "430022", "1", "tcp", "5000", check=False)
     assert (told.returncode, told.stdout.count("\n")) == (1, 1)
     assert "takes changes from its own machine only; run this there" in told.stdout
+
+
+def test_with_privileges_dropped_callers_are_still_known(namespace: peers.Namespace, registrant: Path) -> None:
+    for _ in range(2):  # the second time over the socket that the first, no longer root, could not remove
+        registry = namespace.start(*REG, "serve", "--user", "nobody")
+        registry.wait_for_output("serving portmap 2")
+        machine = Machine(namespace, "ours", registry)
+        status = Path(f"/proc/{registry.process.pid}/status").read_text()
+        assert re.search(r"Uid:\s+65534\s+65534\s+65534", status)
+        machine.as_user(1000, registrant, "rpcb_set", "430030")
+        namespace.run("mv", "/run/rpcbind.sock", "/run/aside")
+        machine.as_user(1001, registrant, "rpcb_set", "430031")
+        namespace.run("mv", "/run/aside", "/run/rpcbind.sock")
+        assert [row[3] for number in (430_030, 430_031) for row in machine.rows(number)] == ["1000", "1001"]
+        assert registry.stop() == 0
 
 
 def test_sockets_passed_by_systemd_are_served(namespace: peers.Namespace) -> None:
