@@ -72,6 +72,10 @@ class Config:
     journal: Journal = "sqlite"
     """"sqlite" keeps everything that was acknowledged; "memory" keeps nothing over a restart, and says so."""
 
+    snapshot_commands: int = 500_000
+    """Commands in the journal after which a snapshot takes their place: a restart replays about as many. More make
+    restarts longer, fewer cost processor time."""
+
     portmapper: Portmapper = "auto"
     """Register with the machine's rpcbind ("system"), be the portmapper ("builtin"), the first of the two that can
     be had ("auto"), or neither ("none")."""
@@ -181,6 +185,15 @@ def _port(value: Any) -> int:
     return number
 
 
+def _count(value: Any) -> int:
+    """Read a number above zero."""
+    number = int(value)
+    if isinstance(value, bool) or number < 1:
+        message = f"{value!r} is not a number above zero"
+        raise ValueError(message)
+    return number
+
+
 def _text(value: Any) -> str:
     """Read a text."""
     if not isinstance(value, str):
@@ -220,6 +233,7 @@ _READ: Final = {
     "socket": lambda value: Path(_text(value)),
     "state": lambda value: Path(_text(value)),
     "journal": _one_of(Journal),
+    "snapshot_commands": _count,
     "portmapper": _one_of(Portmapper),
     "portmapper_port": _port,
     "trust": _trusts,

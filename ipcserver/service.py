@@ -29,7 +29,7 @@ from ipcserver.journal import JournalError, MemoryJournal, SQLiteJournal
 from ipcserver.machine import LINUX, SOLARIS_2, Limits, Machine, start
 from ipcserver.notify import notify
 from ipcserver.program import IPCProgram
-from ipcserver.replica import Replica
+from ipcserver.replica import Replica, Settings
 from oncrpc.trust import Trust
 from oncrpc.tx.service import RPCService
 from oncrpc.tx.sockets import CannotServe
@@ -97,7 +97,8 @@ class IPCService(Service):
         """Build the machine's keeper over the journal that the configuration names."""
         config = self.config
         journal = MemoryJournal() if config.journal == "memory" else SQLiteJournal(config.journal_path)
-        return Replica(Machine, journal, reactor=self._reactor)
+        settings = Settings(snapshot_commands=config.snapshot_commands)
+        return Replica(Machine, journal, reactor=self._reactor, settings=settings)
 
     # -- the start ---------------------------------------------------------------------
 
