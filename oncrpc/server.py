@@ -224,7 +224,7 @@ class Server:
         return route
 
     def execute(
-        self, route: Route, record: bytes | bytearray, origin: Origin, started: float = 0.0
+        self, route: Route, record: bytes | bytearray | memoryview, origin: Origin, started: float = 0.0
     ) -> Sequence[bytes] | None:
         """Answer a call whose header is known.
 
@@ -264,7 +264,7 @@ class Server:
                 body = [route.accepted.answer]
                 return self._finish(call, [call.raw_xid + route.after_xid, *body], _SUCCESS)
             head = route.head
-            data: bytes | bytearray = record
+            data: bytes | bytearray | memoryview = record
             if route.accepted.unwrap is not None:
                 data, head = route.accepted.unwrap(bytes(record[head:])), 0
             lenient = not route.strict
@@ -388,7 +388,7 @@ class Server:
 
     # Ends of the way.
 
-    def _garbage(self, call: ServedCall, error: Exception, record: bytes | bytearray) -> Sequence[bytes]:
+    def _garbage(self, call: ServedCall, error: Exception, record: bytes | bytearray | memoryview) -> Sequence[bytes]:
         self.counters.garbage += 1
         self.notice(
             "garbage arguments", call.peer, f"{call.route.procedure.name}: {error} ({len(record)} bytes of call)"
@@ -453,7 +453,9 @@ class Server:
 
     # Observers.
 
-    def _start(self, call: ServedCall, record: bytes | bytearray, origin: Origin, started: float) -> CallSeen:
+    def _start(
+        self, call: ServedCall, record: bytes | bytearray | memoryview, origin: Origin, started: float
+    ) -> CallSeen:
         route = call.route
         seen = CallSeen(
             call.xid,

@@ -226,6 +226,51 @@ class StreamSession(Origin, Connection):
         self.run()
         return False
 
+    def receive_large(self, view: memoryview) -> int:
+        """Answer the large records that some bytes begin with, where they are: nothing is kept of them.
+
+        Args:
+            view: What came; it may be overwritten as soon as this returns.
+
+        Returns:
+            How many bytes are done with; the rest goes to receive().
+        """
+        at = 0
+        if not self.plain or self._reader.mid_record or self.stopped:
+            return at
+        limits = self._server.limits
+        head = self.head
+        count = len(view)
+        self._running = True
+        try:
+            while count - at >= _LARGE and self.reading:
+                (mark,) = _MARK_AT(view, at)
+                size = mark & 0x7FFFFFFF
+                start = at + 4
+                if mark < LAST_FRAGMENT or not max(_LARGE, head) <= size <= limits.max_record:
+                    break
+                if size > count - start:
+                    # All that is here goes to its place; that it is not complete is known.
+                    self._reader.receive_data(view[at:])  # type: ignore[arg-type]
+                    self._reader.next_record()
+                    return count
+                route = self.memo.get(bytes(view[start + 4 : start + head]))
+                if route is None:
+                    break
+                at = start + size
+                self.records += 1
+                with view[start:at] as record:
+                    reply = route.server.execute(route, record, self)
+                if reply is not None:
+                    self._put(reply)
+        except RecordTooLarge as error:
+            self._server.notice("record too large", self.peer, f"no memory left for it: {error}")
+            self._give_up("record too large")
+            return count
+        finally:
+            self._running = False
+        return at
+
     def filled(self, count: int) -> None:
         """Bytes came into what buffer_to_fill() gave; run() looks at them."""
         self._reader.filled(count)
@@ -465,7 +510,8 @@ class StreamSession(Origin, Connection):
             self._server.received(self, record)
             self.reverse(record)
             return
-        reply = self._server.answer(record, self)
+        route = self.memo.get(bytes(record[4 : self.head])) if self.plain and len(record) > _LARGE else None
+        reply = self._server.execute(route, record, self) if route is not None else self._server.answer(record, self)
         if reply is not None:
             self._put(reply)
         if record.__class__ is bytearray and not self._server.watched:

@@ -36,6 +36,8 @@ __all__ = ["StreamListener", "StreamTransport", "Streams", "peer_credentials", "
 # Joining parts costs a copy; sendmsg() costs more than copying little.
 _JOIN: Final = 32 * 1024
 _IOV_MAX: Final = 512
+# From so many bytes on it is worth to look for records that need not be copied.
+_LARGE: Final = 16 * 1024
 _FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE: Final = 0.25
 # What is still read, and thrown away, from a peer that we have said our last word to. Closing at
@@ -161,6 +163,9 @@ class StreamTransport:
             session.end_of_input()
         elif target is not None:
             session.filled(count)
+        elif count >= _LARGE and (done := session.receive_large(view[:count])):
+            if done < count:
+                session.receive(bytes(view[done:count]))
         elif (
             session.receive(bytes(view[:count]))
             and self._pending is None
