@@ -127,7 +127,7 @@ def ours() -> dict[str, Coder]:
         "list": (Node | None, nodes),
         "authsys": (AuthSys, AuthSys(stamp, machinename.decode(), uid, gid, gids)),
     }
-    coders = {}
+    coders: dict[str, Coder] = {}
     for name, (annotation, value) in typed.items():
         codec = xdr.codec(annotation)
         codec.decode(codec.encode(value))  # the functions replace the methods at first use
@@ -260,7 +260,8 @@ def by_hand() -> dict[str, Coder]:
         return b"".join(parts)
 
     def decode_entries(data: bytes) -> object:
-        at, out = 4, []
+        at = 4
+        out: list[Any] = []
         add = out.append
         for _ in range(word.unpack_from(data)[0]):
             m = data[at + 3]
@@ -270,7 +271,7 @@ def by_hand() -> dict[str, Coder]:
         return out
 
     def encode_list(value: Any) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         add = parts.append
         for name, size, kind in value:
             m = len(name)
@@ -279,7 +280,8 @@ def by_hand() -> dict[str, Coder]:
         return b"".join(parts)
 
     def decode_list(data: bytes) -> object:
-        at, out = 0, []
+        at = 0
+        out: list[Any] = []
         add = out.append
         while data[at + 3]:
             one = node[data[at + 7]]
