@@ -134,7 +134,7 @@ class Crowd:
         while not self._stop.is_set():
             with connect(self._address) as ipc:
                 semaphores = ipc.semaphore_set(self._semaphores)
-                for _ in range(chance.randrange(1, 20)):
+                for _ in range(chance.randrange(1, 200)):
                     what = chance.choice((MUTEX, POOL))
                     number = _SEMAPHORES.index(what)
                     try:
@@ -144,8 +144,8 @@ class Crowd:
                         continue
                     time.sleep(chance.random() * 0.003)
                     with self._history.call(name, "release", what):
-                        if chance.random() < 0.1:
-                            break  # the goodbye undoes it
+                        if chance.random() < 0.01:
+                            break  # the goodbye undoes it, or the lease
                         semaphores.release(number)
                     if self._stop.is_set():
                         break
