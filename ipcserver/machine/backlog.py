@@ -1,8 +1,8 @@
 """The messages of one queue, in the order and by the type they are asked for.
 
-Every receive takes the oldest message of some type, so each type has a line whose head alone ever leaves. Two heaps
-tell which head is next: by age, and (once a negative type was asked for) by type. Their entries may be out of date;
-that is found out when one comes up. All costs are constant or logarithmic in the number of types.
+Every receive takes the oldest message of some type, so each type has a line whose head alone ever leaves. Entries in
+order of age, and (once a negative type was asked for) of type, tell which head is next. They may be out of date; that is
+found out when one comes up. All costs are constant or logarithmic in the number of types.
 
 A message is a tuple, not an object: the collector stops tracking it, and a million of them cost it nothing.
 """
@@ -10,7 +10,7 @@ A message is a tuple, not an object: the collector stops tracking it, and a mill
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -30,13 +30,15 @@ _SLACK: Final = 64
 class Backlog:
     """The messages of a queue."""
 
-    __slots__ = ("_ages", "_by_age", "_lines", "_lowest")
+    __slots__ = ("_by_age", "_fresh", "_lines", "_lowest", "_moved")
 
     def __init__(self) -> None:
         # A type with a single message has the message itself as its line: a deque alone takes 700 bytes.
         self._lines: dict[int, Message | deque[Message]] = {}
-        # order << 64 | type; for each type there is an entry that is not younger than the type's head.
-        self._ages: list[int] = []
+        # Entries are order << 64 | type; for each type there is one that is not younger than the type's head. New heads
+        # come in order of age, so those of types that came anew need no heap: it holds those of heads that changed.
+        self._fresh: deque[int] = deque()
+        self._moved: list[int] = []
         self._lowest: list[int] | None = None
         self._by_age: list[Message] | None = None
 
@@ -51,7 +53,8 @@ class Backlog:
         line = self._lines.get(mtype)
         if line is None:
             self._lines[mtype] = message
-            self._announce(message)
+            self._fresh.append(message[0] << _TYPE_BITS | mtype)
+            self._announced(mtype)
         elif isinstance(line, deque):
             line.append(message)
         else:
@@ -72,7 +75,8 @@ class Backlog:
             while at < len(line) and line[at][0] < message[0]:
                 at += 1
             line.insert(at, message)
-        self._announce(message)
+        heappush(self._moved, message[0] << _TYPE_BITS | mtype)
+        self._announced(mtype)
 
     def take(self, message: Message) -> None:
         """Remove the head of a type."""
@@ -84,9 +88,10 @@ class Backlog:
             if line:
                 return
         del self._lines[mtype]
-        ages = self._ages
-        if ages and ages[0] & _TYPE_MASK == mtype:
-            heappop(ages)
+        # Mostly it was the oldest of all, and its entry is the first.
+        for entries in (self._fresh, self._moved):
+            if entries and entries[0] & _TYPE_MASK == mtype:
+                self._drop(entries[0])
 
     def oldest_of(self, mtype: int) -> Message | None:
         """Give the oldest message of a type."""
@@ -95,20 +100,25 @@ class Backlog:
 
     def oldest(self) -> Message | None:
         """Give the oldest message."""
-        ages, lines = self._ages, self._lines
-        while ages:
-            mtype = ages[0] & _TYPE_MASK
+        fresh, moved, lines = self._fresh, self._moved, self._lines
+        while fresh or moved:
+            entry = fresh[0] if fresh and not (moved and moved[0] < fresh[0]) else moved[0]
+            mtype = entry & _TYPE_MASK
             line = lines.get(mtype)
             if line is None:
-                heappop(ages)
+                self._drop(entry)
                 continue
             head = line[0] if isinstance(line, deque) else line
-            if head[0] == ages[0] >> _TYPE_BITS:
-                # A type that went and came back by itself has left entries behind; brought up to date they are alike.
-                while ages[1:2] == ages[:1] or ages[2:3] == ages[:1]:
-                    heappop(ages)
+            if head[0] == entry >> _TYPE_BITS:
                 return head
-            heapreplace(ages, head[0] << _TYPE_BITS | mtype)
+            # The head has changed. A type that went and came back has left entries that become alike: _drop ends them.
+            if moved and moved[0] == entry:
+                heapreplace(moved, head[0] << _TYPE_BITS | mtype)
+            else:
+                fresh.popleft()
+                heappush(moved, head[0] << _TYPE_BITS | mtype)
+            if moved[1:2] == moved[:1] or moved[2:3] == moved[:1]:
+                heappop(moved)
         return None
 
     def oldest_but(self, mtype: int) -> Message | None:
@@ -116,12 +126,20 @@ class Backlog:
         found = self.oldest()
         if found is None or found[1] != mtype:
             return found
-        aside = self._ages[0]
+        aside = found[0] << _TYPE_BITS | mtype
         while found is not None and found[1] == mtype:
-            heappop(self._ages)
+            self._drop(found[0] << _TYPE_BITS | mtype)
             found = self.oldest()
-        heappush(self._ages, aside)
+        heappush(self._moved, aside)
         return found
+
+    def _drop(self, entry: int) -> None:
+        """Drop a first entry, and those that are alike."""
+        fresh, moved = self._fresh, self._moved
+        if fresh and fresh[0] == entry:
+            fresh.popleft()
+        while moved and moved[0] == entry:
+            heappop(moved)
 
     def lowest_up_to(self, mtype: int) -> Message | None:
         """Give the oldest message of the lowest type, if that is not above ``mtype`` (a negative msgtyp)."""
@@ -142,19 +160,16 @@ class Backlog:
         messages = self._sorted()
         return messages[index] if 0 <= index < len(messages) else None
 
-    def _announce(self, head: Message) -> None:
-        """Enter a new head into the heaps."""
-        ages = self._ages
-        heappush(ages, head[0] << _TYPE_BITS | head[1])
-        if len(ages) > 2 * len(self._lines) + _SLACK:
-            ages[:] = [
-                (line[0] if isinstance(line, deque) else line)[0] << _TYPE_BITS | mtype
-                for mtype, line in self._lines.items()
-            ]
-            heapify(ages)
+    def _announced(self, mtype: int) -> None:
+        """Keep the entries from growing beyond what there is."""
+        most = 2 * len(self._lines) + _SLACK
+        if len(self._fresh) + len(self._moved) > most:
+            heads = ((line[0] if isinstance(line, deque) else line) for line in self._lines.values())
+            self._fresh = deque(sorted([head[0] << _TYPE_BITS | head[1] for head in heads]))
+            self._moved = []
         if self._lowest is not None:
-            heappush(self._lowest, head[1])
-            if len(self._lowest) > 2 * len(self._lines) + _SLACK:
+            heappush(self._lowest, mtype)
+            if len(self._lowest) > most:
                 self._lowest = sorted(self._lines)
 
     def _sorted(self) -> list[Message]:
