@@ -168,7 +168,8 @@ class Quad:
         raise AttributeError(message)
 
     def __reduce__(self) -> tuple[object, tuple[int]]:
-        return Quad.from_bits, (self._bits,)
+        # Not the class method itself: Twisted's persisted.styles teaches pickle another way with bound methods.
+        return _restore, (self._bits,)
 
 
 def _bits_of(value: float | str | Fraction | Decimal) -> int:
@@ -272,3 +273,8 @@ def _decimal_text(whole: int, power: int, digits: int) -> str:
         text = text.ljust(exponent + 1, "0")
         return f"{text[: exponent + 1]}.{text[exponent + 1 :] or '0'}"
     return f"{text[0]}.{text[1:] or '0'}e{exponent:+d}"
+
+
+def _restore(bits: int) -> Quad:
+    """Return a pickled value."""
+    return Quad.from_bits(bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import pickle
 from decimal import Decimal
@@ -146,6 +147,10 @@ class TestObject:
         quad = Quad("1.1")
         assert copy.deepcopy(quad) == quad
         assert pickle.loads(pickle.dumps(quad)) == quad
+
+    def test_it_is_pickled_too_where_twisted_changed_how_methods_are(self) -> None:
+        importlib.import_module("twisted.persisted.styles")
+        assert pickle.loads(pickle.dumps(Quad("1.1"))) == Quad("1.1")
 
     def test_what_is_no_number_is_refused(self) -> None:
         with pytest.raises(ValueError, match="not a number: 'x'"):
