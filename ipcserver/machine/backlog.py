@@ -1,8 +1,8 @@
 """The messages of one queue, in the order and by the type they are asked for.
 
 Every receive takes the oldest message of some type, so each type has a line whose head alone ever leaves. Entries in
-order of age, and (once a negative type was asked for) of type, tell which head is next. They may be out of date; that is
-found out when one comes up. All costs are constant or logarithmic in the number of types.
+order of age, and (once a negative type was asked for) of type, tell which head is next. They may be out of date; that
+is found out when one comes up. All costs are constant or logarithmic in the number of types.
 
 A message is a tuple, not an object: the collector stops tracking it, and a million of them cost it nothing.
 """
