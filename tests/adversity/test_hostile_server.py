@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import random
 import socket
 import struct
@@ -187,8 +188,9 @@ def test_the_commands_end_in_time_and_memory_without_a_traceback(name: str, comm
     assert process.returncode in (1, 3), output
     assert "Traceback" not in output
     assert time.monotonic() - begun < 30
-    # The interpreter, click, rich and the compiler take about 45 MiB of it.
-    assert usage.ru_maxrss < 100 * 1024
+    # The interpreter, click, rich and the compiler take about 45 MiB of it. Linux counts what this process had when it
+    # started the command for the command's own, so that a large test run sets the bound.
+    assert usage.ru_maxrss <= max(100 * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 class TestAnyBytes:
