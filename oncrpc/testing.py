@@ -161,9 +161,7 @@ def make_call(
 ) -> MadeCall:
     """Return a call to hand to a procedure."""
     procedure = procedure or Procedure(0, "NULL", "null", (), None)
-    return MadeCall(
-        procedure, credential=credential, peer=peer, netid=netid, limit=reply_limit, connection=connection
-    )
+    return MadeCall(procedure, credential=credential, peer=peer, netid=netid, limit=reply_limit, connection=connection)
 
 
 def call_message(

@@ -29,6 +29,7 @@ def failure() -> Failure:
         (0).to_bytes(1, "disk on fire")  # type: ignore[arg-type]
     except ValueError:
         return Failure()
+    raise AssertionError
 
 
 class TestText:
