@@ -149,7 +149,8 @@ def compare() -> int:
     missing = [program for program in ("cc", "rpcgen") if shutil.which(program) is None]
     if missing or not Path("/usr/include/tirpc").is_dir():
         print(
-            f"not compared with libtirpc: {', '.join(missing) or 'its headers'} not found (libtirpc-dev rpcsvc-proto gcc)"
+        lacking = ", ".join(missing) or "headers"
+        print(f"not compared with libtirpc: no {lacking} (libtirpc-dev rpcsvc-proto gcc)")
         )
         return 0
     with tempfile.TemporaryDirectory() as made:
