@@ -7,7 +7,7 @@ who looks for the cause of GARBAGE_ARGS sees just where the decoder stopped.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from oncrpc.errors import AcceptStat, AuthStat, RejectStat
 from xdr import XDRDecodeError, codec
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oncrpc.program import Procedure, Program
     from xdr.tree import Item
 
-__all__ = ["Explanation", "Part", "Programs", "explain_message", "explain_stream"]
+__all__ = ["Declared", "Explanation", "Part", "Programs", "explain_message", "explain_stream"]
 
 _CALL: Final = 0
 _REPLY: Final = 1
@@ -83,28 +83,74 @@ class Explanation:
     fault: str = ""
 
 
+class Declared(Protocol):
+    """One version of a program, however it became known."""
+
+    @property
+    def program(self) -> int:
+        """Program number."""
+
+    @property
+    def program_name(self) -> str:
+        """Its name in the ``.x`` file."""
+
+    @property
+    def version(self) -> int:
+        """Version number."""
+
+    @property
+    def procedures(self) -> tuple[Procedure, ...]:
+        """Its procedures."""
+
+
 class Programs:
     """Which programs can be told by name.
 
     Args:
-        programs: Generated server classes, or objects of them.
+        programs: Generated server classes, objects of them, or compiled ``.x`` files' versions.
     """
 
-    def __init__(self, programs: Iterable[type[Program] | Program] = ()) -> None:
+    def __init__(self, programs: Iterable[type[Program] | Declared] = ()) -> None:
         self._procedures: dict[tuple[int, int, int], Procedure] = {}
         self._names: dict[int, str] = {}
+        self._versions: set[tuple[int, int]] = set()
         for program in programs:
             self.add(program)
 
-    def add(self, program: type[Program] | Program) -> None:
+    def add(self, program: type[Program] | Declared) -> None:
         """Know one more version of a program."""
         self._names[program.program] = program.program_name
+        self._versions.add((program.program, program.version))
         for procedure in program.procedures:
             self._procedures[program.program, program.version, procedure.number] = procedure
+
+    def knows(self, program: int, version: int) -> bool:
+        """Return whether a version of a program was added."""
+        return (program, version) in self._versions
 
     def name(self, program: int) -> str:
         """Return a program's name, or its number as text."""
         return self._names.get(program) or str(program)
+
+    def number(self, text: str) -> tuple[int, int, int]:
+        """Return the three numbers of ``PROG.VERS.PROC``; PROG and PROC may be names, in any case.
+
+        Raises:
+            ValueError: It does not have three parts, or a name is not known.
+        """
+        program, version, procedure, *more = [*text.split("."), "", ""]
+        if len(more) != 2 or not version.isdigit() or not procedure:  # noqa: PLR2004 - the two added above
+            message = f"{text!r} is not PROG.VERS.PROC, for example 100000.2.3"
+            raise ValueError(message)
+        names = {name.lower(): number for number, name in self._names.items()}
+        found = names[program.lower()] if program.lower() in names else _number(program, "program")
+        known = {
+            each.name.lower(): number
+            for (of, at, number), each in self._procedures.items()
+            if (of, at) == (found, int(version))
+        }
+        lower = procedure.lower()
+        return found, int(version), known[lower] if lower in known else _number(procedure, "procedure")
 
     def procedure(self, program: int, version: int, procedure: int) -> Procedure | None:
         """Return a procedure, if it is known."""
@@ -116,6 +162,19 @@ class Programs:
         if known is not None:
             return known.name
         return "NULL" if procedure == 0 else f"procedure {procedure}"
+
+
+def _number(text: str, what: str) -> int:
+    """Read a number.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return int(text, 0)
+    except ValueError:
+        message = f"{text!r} is neither a number nor the name of a {what} known here"
+        raise ValueError(message) from None
 
 
 class _Cut(Exception):
@@ -400,7 +459,11 @@ def _text(value: Any) -> str:
 
 
 def explain_stream(
-    data: bytes, programs: Programs, *, calls: Mapping[int, tuple[int, int, int]] | None = None
+    data: bytes,
+    programs: Programs,
+    *,
+    calls: Mapping[int, tuple[int, int, int]] | None = None,
+    call: tuple[int, int, int] | None = None,
 ) -> Iterator[Explanation]:
     """Take the records of a stream apart, record marks included (RFC 5531, section 11).
 
@@ -408,6 +471,7 @@ def explain_stream(
         data: From the first byte of a record mark on.
         programs: What can be told by name.
         calls: For replies: xid of the call to its program, version and procedure.
+        call: The same for replies to a call that is not among them.
 
     Yields:
         One explanation for each record; the last one says what is missing, if the stream ends in a record.
@@ -440,8 +504,8 @@ def explain_stream(
             if have < size:
                 missing = f"the record ends {size - have} bytes early"
         message = b"".join(data[start : start + size] for start, size in pieces)
-        call = None if calls is None else calls.get(int.from_bytes(message[:4], "big"))
-        found = explain_message(message, programs, call=call)
+        known = call if calls is None else calls.get(int.from_bytes(message[:4], "big"), call)
+        found = explain_message(message, programs, call=known)
         found.parts = sorted(marks + [_moved(part, pieces) for part in found.parts], key=lambda part: part.offset)
         if missing:
             found.fault = found.fault or missing

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "ping": "oncrpc.cli.ping:ping",
     "call": "oncrpc.cli.call:call",
     "check": "oncrpc.cli.check:check",
+    "explain": "oncrpc.cli.explain:explain",
     "serve-faults": "oncrpc.cli.serve_faults:serve_faults",
 }
 
