@@ -148,10 +148,8 @@ def compare() -> int:
     """Print each cell's figures for both servers, and whether ours are where we want them."""
     missing = [program for program in ("cc", "rpcgen") if shutil.which(program) is None]
     if missing or not Path("/usr/include/tirpc").is_dir():
-        print(
         lacking = ", ".join(missing) or "headers"
         print(f"not compared with libtirpc: no {lacking} (libtirpc-dev rpcsvc-proto gcc)")
-        )
         return 0
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
