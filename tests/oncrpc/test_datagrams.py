@@ -56,6 +56,26 @@ def test_late_replies_go_where_the_call_came_from_by_the_same_way() -> None:
     assert bench.late == [(word(1) + word(1) + bytes(20), "here", "this interface")]
 
 
+@pytest.mark.parametrize("replay", [True, False])
+def test_with_and_without_a_cache_the_answers_are_the_same(replay: bool) -> None:
+    bench = Bench(replay=replay)
+    for xid in range(3):
+        head = word(xid) + word(1) + bytes(12)
+        assert bench.call(1, word(4) + b"abcd", xid) == head + word(0) + word(4) + b"abcd"
+        assert (
+            bench.call(1, word(4) + b"abcd" + bytes(8), xid + 10)
+            == word(xid + 10) + head[4:] + word(0) + word(4) + b"abcd"
+        )
+        assert bench.call(1, word(9), xid + 20) == word(xid + 20) + head[4:] + word(4)
+        assert bench.call(5, word(0), xid + 30) == word(xid + 30) + head[4:] + word(5)
+        assert bench.call(7, word(9000), xid + 40) == word(xid + 40) + head[4:] + word(5)
+        assert bench.call(6, b"", xid + 50) is None
+        assert bench.call(4, bytes(4), xid + 60) is None
+    assert len(bench.program.calls) == 9
+    assert bench.datagrams.in_hand() == 3
+    assert len([notice for notice in bench.notices.notices if notice.kind == "handler failed"]) == 3
+
+
 class TestReplay:
     """At most once, while the server lives."""
 
