@@ -255,6 +255,9 @@ def explain_encode(shape: s.Shape, value: Any, fault: Exception, max_depth: int)
         return _bare(error)
     except RecursionError:
         return XDREncodeError(shape.name, "nested more deeply than the interpreter's stack allows")
+    if isinstance(fault, RecursionError):
+        # What it called is compiled by now, which had needed more of the stack than the walk just did.
+        return XDREncodeError(shape.name, "nested more deeply than the interpreter's stack allows")
     # An object whose attributes raise, or change while they are looked at.
     return XDREncodeError(shape.name, f"{type(fault).__name__}: {fault}")
 

@@ -57,7 +57,10 @@ def to_json(
     """
     of = annotation if isinstance(annotation, Codec) else codec(annotation, module=module)
     of.encode(value)  # refuses whatever does not fit; what follows need not look
-    return _Writer(base64=opaque == "base64").write(of.shape, value)
+    try:
+        return _Writer(base64=opaque == "base64").write(of.shape, value)
+    except RecursionError:
+        raise XDREncodeError(of.shape.name, "nested more deeply than the interpreter's stack allows") from None
 
 
 def from_json(annotation: Any, form: Any, *, module: str | None = None) -> Any:
@@ -90,7 +93,12 @@ def dumps(
     module: str | None = None,
 ) -> str:
     """Return a value as JSON text; arguments and errors as for :func:`to_json`."""
-    return json.dumps(to_json(annotation, value, opaque=opaque, module=module), indent=indent, allow_nan=False)
+    form = to_json(annotation, value, opaque=opaque, module=module)
+    try:
+        return json.dumps(form, indent=indent, allow_nan=False)
+    except RecursionError:
+        message = "JSON"
+        raise XDREncodeError(message, "nested more deeply than the interpreter's stack allows") from None
 
 
 def loads(annotation: Any, text: str | bytes, *, module: str | None = None) -> Any:

@@ -96,10 +96,22 @@ class Shape:
         if self._measured is None:
             if self._busy:  # it holds itself outright: no value ever ends
                 return None, 0
-            self._busy = True
-            self._measured = self._measure()
-            self._busy = False
-        return self._measured
+            self._measure_all()
+        return self._measured or (None, 0)
+
+    def _measure_all(self) -> None:
+        """Measure first what this is made of, on an explicit stack: types may be nested as deeply as anyone likes."""
+        stack: list[Shape] = [self]
+        while stack:
+            shape = stack[-1]
+            if shape._measured is None and not shape._busy:  # noqa: SLF001 - of the same class
+                shape._busy = True  # noqa: SLF001
+                stack += [child for child in shape.children() if child._measured is None and not child._busy]  # noqa: SLF001
+                continue
+            if shape._measured is None:  # noqa: SLF001
+                shape._measured = shape._measure()  # noqa: SLF001
+                shape._busy = False  # noqa: SLF001
+            stack.pop()
 
     def _measure(self) -> tuple[int | None, int]:
         """Return size and minimum of a shape made of others."""

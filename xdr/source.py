@@ -126,13 +126,17 @@ def inlined(shape: s.Shape) -> bool:
 
 
 def _weight(shape: s.Shape) -> int:
-    """Count the items that a shape would write into a function that inlines it; recursion weighs too much."""
-    if shape.recursive:
-        return INLINE_WEIGHT + 1
+    """Count the items that a shape would write into a function that inlines it, as far as it matters."""
     known: int | None = shape.compiled.get(_WEIGHT)
     if known is None:
-        known = 1 + sum(map(_weight, shape.children()))
-        if isinstance(shape, s.UnionShape):
-            known += 2 * len(shape.arms)
+        known = 0
+        waiting = [shape]
+        # Not by recursion: types may be nested as deeply as anyone likes. Beyond the limit it is all the same.
+        while waiting and known <= INLINE_WEIGHT:
+            one = waiting.pop()
+            if one.recursive:
+                known = INLINE_WEIGHT
+            known += 1 + (2 * len(one.arms) if isinstance(one, s.UnionShape) else 0)
+            waiting += one.children()
         shape.compiled[_WEIGHT] = known
     return known

@@ -8,6 +8,7 @@ import pytest
 
 import xdr
 from tests.xdr import declarations as d
+from xdr import jsonform
 from xdr import shapes as s
 from xdr.source import Source, inlined, is_list_node
 
@@ -39,6 +40,30 @@ def test_structs_that_double_at_every_level_are_weighed_quickly() -> None:
     assert not inlined(shape)
     with pytest.raises(xdr.XDRDecodeError, match="bytes needed"):
         xdr.decode(cls, bytes(8))
+
+
+@pytest.mark.parametrize(("levels", "text"), [(200, False), (400, False), (1000, True), (3000, True)])
+def test_types_that_hold_each_other_in_a_long_row_work_or_say_that_the_stack_is_too_small(
+    levels: int, text: bool
+) -> None:
+    word = Annotated[int, xdr.Int]
+    cls: Any = d.Point
+    value: Any = d.Point(1, 2)
+    for level in range(levels):
+        body = {"__annotations__": {"a": word, "b": cls}, "__module__": __name__}
+        cls = xdr.struct(type(f"Row{level}", (), body))
+        value = cls(level, value)
+    data = b"".join(level.to_bytes(4, "big") for level in [*reversed(range(levels)), 1, 2])
+    if text:
+        with pytest.raises(xdr.XDREncodeError, match="the interpreter's stack"):
+            xdr.encode(cls, value)
+        with pytest.raises(xdr.XDRDecodeError, match="the interpreter's stack"):
+            xdr.decode(cls, data)
+        with pytest.raises(xdr.XDREncodeError, match="the interpreter's stack"):
+            jsonform.dumps(cls, value)
+    else:
+        assert xdr.encode(cls, value) == data
+        assert xdr.encode(cls, xdr.decode(cls, data)) == data
 
 
 def test_list_nodes_are_known() -> None:
