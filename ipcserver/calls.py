@@ -35,6 +35,9 @@ _CHUNK_S: Final = 20.0
 _MARGIN_S: Final = 10.0
 """How much longer than its wait a call may take before the link counts as dead."""
 
+_GOODBYE_S: Final = 1.0
+"""How long to look for a server that is gone only to say goodbye."""
+
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
 
@@ -125,6 +128,8 @@ class Calls:
         if self._closed.is_set():
             return
         self._closed.set()
+        # Worth a try or two: without the goodbye, what SEM_UNDO has to undo waits for the end of the lease.
+        self._patience = min(self._patience, _GOODBYE_S)
         try:
             if self._session != _NO_SESSION:
                 self.ask("ripc_renew", gen.ripc_renew_args(self._session, self._acks()))
@@ -220,7 +225,7 @@ class Calls:
                 now = time.monotonic()
                 if give_up is None:
                     give_up = now + self._patience
-                if now + pause > give_up or self._closed.is_set():
+                if now + pause > give_up:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)

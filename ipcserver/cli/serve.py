@@ -74,6 +74,11 @@ __all__ = ["serve"]
 @click.option(
     "--limit", multiple=True, metavar="NAME=NUMBER", help="One limit that differs from the preset, as msgmnb=65536."
 )
+@click.option(
+    "--console",
+    metavar="ADDRESS:PORT",
+    help="Show what happens on a web page there, for example 127.0.0.1:6000; it has no login.  [default: none]",
+)
 @click.option("-u", "--user", help="Become this user once the ports are bound.")
 @click.option(
     "--log-format",
@@ -100,6 +105,8 @@ def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
     from oncrpc.tx.reactor import install
 
     reactor = install()
+    from twisted.logger import Logger
+
     from ipcserver.logs import begin_logging
     from ipcserver.service import IPCService
 
@@ -111,12 +118,14 @@ def serve(file: Path | None, *, verbose: bool, **flags: Any) -> None:
             _become(config.user)
     except ConfigError as error:
         _fail(error)
-    failures: list[ConfigError] = []
+    failures: list[Exception] = []
 
     def start() -> None:
         try:
             service.startService()
-        except ConfigError as error:
+        except Exception as error:  # noqa: BLE001 - a server that does not serve must not go on running
+            if not isinstance(error, ConfigError):
+                Logger(namespace="ipcserver").failure("the server cannot start")
             failures.append(error)
             reactor.stop()
         else:
