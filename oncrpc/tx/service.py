@@ -121,6 +121,7 @@ class RPCService(Service):
         self._tick: IDelayedCall | None = None
         self._stopping: Deferred[None] | None = None
         self._stop_deadline: IDelayedCall | None = None
+        self._grace_over = False
         self._cap = self.limits.max_connections
 
     # Service.
@@ -159,6 +160,7 @@ class RPCService(Service):
         if self._stopping is not None:
             return self._stopping
         stopping = self._stopping = Deferred()
+        self._grace_over = False
         for listener in self._listeners:
             listener.stop()
         for datagrams in self._datagrams:
@@ -286,10 +288,11 @@ class RPCService(Service):
     def _stop_now(self) -> None:
         for transport in list(self.connections):
             transport.abort("the server stops")
-        self._stopped_if_done(grace_over=True)
+        self._grace_over = True
+        self._stopped_if_done()
 
-    def _stopped_if_done(self, *, grace_over: bool = False) -> None:
-        if self.connections or (not grace_over and any(each.datagrams.in_hand() for each in self._datagrams)):
+    def _stopped_if_done(self) -> None:
+        if self.connections or (not self._grace_over and any(each.datagrams.in_hand() for each in self._datagrams)):
             if self._stop_deadline is not None and not self.connections:
                 # Datagram calls are in hand: look again soon, nobody tells when they are answered.
                 self._stop_deadline.reset(min(0.1, _STOP_GRACE))
