@@ -71,9 +71,11 @@ def check_text(text: str, name: str, settings: Settings | None = None) -> tuple[
     settings = settings or Settings()
     report = Diagnostics()
     source = preprocess(text, name, report, include=settings.include, defines=settings.defines, target=settings.target)
+    whole = not report.faulty
     specification = parse(source, report)
-    # A name that is missing because its definition did not parse is no second fault.
-    report.check()
+    if not whole:
+        # A name that is missing because a file is missing is no second fault.
+        report.check()
     options = Options(
         settings.types,
         settings.stub_opaque,

@@ -137,6 +137,10 @@ class Cursor:
         """How many tokens were taken."""
         return self._index
 
+    def names_since(self, start: int) -> set[str]:
+        """Return the names among the tokens from a position on."""
+        return {token.text for token in self._tokens[start : self._index] if token.kind == "name"}
+
     def skip_definition(self, start: int) -> None:
         """Go to where the next definition may begin, at least one token on from `start`."""
         depth = 0

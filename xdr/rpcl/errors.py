@@ -65,7 +65,7 @@ class CompileError(XDRError):
     """The file cannot be compiled.
 
     Attributes:
-        diagnostics: Every fault found, in the order of the source, at least one.
+        diagnostics: Every fault found, at least one: file by file, in the order of the text.
     """
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -105,6 +105,11 @@ class Diagnostics:
         return bool(self._errors)
 
     @property
+    def count(self) -> int:
+        """How many faults were found."""
+        return len(self._errors)
+
+    @property
     def full(self) -> bool:
         """Whether no more faults are kept."""
         return len(self._errors) >= MAX_DIAGNOSTICS
@@ -116,4 +121,6 @@ class Diagnostics:
             CompileError: At least one error was recorded.
         """
         if self._errors:
-            raise CompileError(tuple(self._errors))
+            files = {error.place.file: index for index, error in reversed(list(enumerate(self._errors)))}
+            order = sorted(self._errors, key=lambda e: (files[e.place.file], e.place.line, e.place.column))
+            raise CompileError(tuple(order))

@@ -10,7 +10,7 @@ from xdr.rpcl.expressions import apply_binary, apply_unary
 from xdr.rpcl.model import ConstantDefinition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from xdr.rpcl.errors import Diagnostics, Place
 
@@ -49,13 +49,16 @@ _MAX_CHAIN: Final = 200
 class Constants:
     """All names of a file that stand for a number."""
 
-    def __init__(self, report: Diagnostics, passthrough: Mapping[str, int]) -> None:
+    def __init__(
+        self, report: Diagnostics, passthrough: Mapping[str, int], broken: Collection[str] = frozenset()
+    ) -> None:
         self._report = report
         self._sources: dict[str, _Source] = {}
         self._values: dict[str, int | str | None] = {}
         self._busy: list[str] = []
         self._unknown: set[str] = set()
         self._passthrough = passthrough
+        self._broken = broken
         self._duplicates: dict[int, nodes.Const] = {}
         self.borrowed: dict[str, nodes.Definition] = {}
         """Constants of other files, each with the definition that has it."""
@@ -220,7 +223,7 @@ class Constants:
             return PREDEFINED_CONSTANTS[name]
         if name in self._passthrough:
             return self._passthrough[name]
-        if name not in self._unknown:
+        if name not in self._unknown and name not in self._broken:
             self._unknown.add(name)
             close = difflib.get_close_matches(name, self._sources, n=1, cutoff=0.85)
             hint = f"did you mean {close[0]!r}?" if close else f"if a C header has it: -D {name}=VALUE"

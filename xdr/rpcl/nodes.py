@@ -277,3 +277,5 @@ class Specification:
     """Numbers that ``%#define`` lines give: C code of the file knows them, so its bounds may use them."""
     headers: tuple[tuple[str, str], ...] = ()
     """Names of ``%#include`` lines, each with the file that has the line; the .x file of a header may be at hand."""
+    broken: frozenset[str] = frozenset()
+    """All names in the text of definitions that did not parse: what they define is not known, but not missing."""

@@ -71,6 +71,7 @@ class _Parser(Cursor):
         self._constants = source.passthrough_constants
         self._imports = list(source.passthrough_includes)
         self._nesting = 0
+        self._broken: set[str] = set()
 
     # ---- files ----------------------------------------------------------------
 
@@ -78,14 +79,15 @@ class _Parser(Cursor):
         header, skip = self._header()
         definitions: list[Definition] = []
         while not self.at_end and not self.report.full:
-            start = self.position
-            try:
-                self._definition(definitions, skip)
-            except ParseError:
-                self.skip_definition(start)
+            self._attempt(definitions, skip)
             skip = 0
         return Specification(
-            tuple(definitions), header, remarks_of(self.next.before[skip:]), self._constants, tuple(self._imports)
+            tuple(definitions),
+            header,
+            remarks_of(self.next.before[skip:]),
+            self._constants,
+            tuple(self._imports),
+            frozenset(self._broken),
         )
 
     def _header(self) -> tuple[str, int]:
@@ -99,6 +101,21 @@ class _Parser(Cursor):
         if any(word in text.lower() for word in _LICENCE_WORDS):
             return "", 0
         return text, 1
+
+    def _attempt(self, into: list[Definition], skip: int) -> None:
+        """Parse a definition. One with a fault is left out, for half of it would give rise to others."""
+        start, known, faults = self.position, len(into), self.report.count
+        namespace = self.sees("namespace")
+        try:
+            self._definition(into, skip)
+        except ParseError:
+            self.skip_definition(start)
+        else:
+            if namespace or self.report.count == faults:
+                return
+        if not namespace:
+            del into[known:]
+        self._broken |= self.names_since(start)
 
     def _definition(self, into: list[Definition], skip: int) -> None:
         first = self.next
@@ -150,11 +167,7 @@ class _Parser(Cursor):
         while not self.sees("}"):
             if self.at_end:
                 self.fail("expected '}' to close the namespace")
-            start = self.position
-            try:
-                self._definition(into, skip)
-            except ParseError:
-                self.skip_definition(start)
+            self._attempt(into, skip)
             skip = 0
         self.take()
         self.accept(";")

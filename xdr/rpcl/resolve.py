@@ -100,7 +100,7 @@ class _Resolver:
         self._options = options
         self._types: dict[str, TypeEntry] = {}
         self._entries: list[ConstantDefinition | TypeEntry | ProgramEntry] = []
-        self._constants = Constants(report, specification.passthrough_constants)
+        self._constants = Constants(report, specification.passthrough_constants, specification.broken)
         self._named: set[str] = set()
         self._missing: set[str] = set()
         self._stubs: set[str] = set()
@@ -426,7 +426,7 @@ class _Resolver:
             if name not in self._types:
                 self._add(Alias(name, OpaqueType(None, fixed=False), named.place, notes))
             return Reference(name)
-        if name not in self._missing:
+        if name not in self._missing and name not in self._specification.broken:
             self._missing.add(name)
             what = f"{named.tag} {name}" if named.tag else name
             close = difflib.get_close_matches(name, self._named, n=1, cutoff=0.85)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import peers
-from tests.xdr.rpcl.snippets import compiled
+from tests.xdr.rpcl.snippets import compiled, faults
 from xdr.rpcl.compiler import Settings, compile_file, compile_text
 from xdr.rpcl.errors import CompileError
 from xdr.rpcl.wireshark import emit_dissector
@@ -202,3 +202,24 @@ class TestRpcgensFiles:
         for file in files:
             options = Settings(stub_opaque=True, defines={"MAXNAMELEN": "255"})
             compile(compile_file(str(file), options).text, file.name, "exec", dont_inherit=True)
+
+
+def test_a_definition_that_does_not_parse_hides_no_fault_of_the_others_and_makes_none() -> None:
+    text = """struct broken { int x };
+enum hue { H1 = , H2 };
+struct user { broken a; hue b; int c[H2]; nosuch d; };
+union chosen switch (hue d) { case H1: broken m; default: void; };
+struct twice { int z; };
+struct twice { hyper z; };
+const N = UNKNOWN + 1;
+struct same { int q; int q; };
+"""
+    found = faults(text)
+    assert [(fault.place.line, fault.message) for fault in found] == [
+        (1, "expected ';' after the field 'x', found '}'"),
+        (2, found[1].message),
+        (3, "the type 'nosuch' is not defined"),
+        (6, "'twice' is defined twice"),
+        (7, "the constant 'UNKNOWN' is not defined, in the value of 'N'"),
+        (8, found[-1].message),
+    ]
