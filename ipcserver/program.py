@@ -30,6 +30,9 @@ _DS_BYTES: Final = 96
 _MSG_OVERHEAD: Final = 32
 """What a received message takes beside its text: status, type, length, padding."""
 
+_MAY_WAIT: Final = frozenset({machine.OP_MSGSND, machine.OP_MSGRCV, machine.OP_SEMOP, machine.OP_SHMWAIT})
+"""Operations that may wait for another client's doing."""
+
 
 class IPCProgram(gen.IPCPROG_1_Server):
     """Version 1 of the IPC program (ipc.x); one method per procedure, under its name there.
@@ -95,6 +98,10 @@ class IPCProgram(gen.IPCPROG_1_Server):
             if number not in self._known:
                 self._known.add(number)
                 connection.on_close(lambda: self._gone(number))
+            if operation in _MAY_WAIT:
+                # Who stops sending while he waits is dead, for all that TCP can tell: what he waits for must go to
+                # somebody who is there. (In a session the outcome is kept for him, should he come back.)
+                call.on_hangup(lambda: self._gone(number))
         self._replica.submit(
             body(operation, argument),
             caller=caller,

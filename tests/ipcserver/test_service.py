@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ipcserver.config import Config
 from ipcserver.errors import IPCError
 from ipcserver.service import reach
 from tests.ipcserver.serving import Serving
-from tests.peers import wait_until
+from tests.peers import Background, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,26 @@ class TestWhatIsAcknowledgedStays:
         with Serving(tmp_path, "--journal", "memory") as running:
             assert "everything is lost when this server ends" in running.process.output
             assert not (running.state / "journal.sqlite").exists()
+
+
+class TestWhoIsGone:
+    """A client that ends while it waits gets nothing any more (what it would have got is somebody else's)."""
+
+    @pytest.mark.parametrize("transport", ["tcp", "local"])
+    def test_a_message_never_goes_to_a_receiver_that_was_killed(self, serving: Serving, transport: str) -> None:
+        script = (
+            "import sys; from ipcserver.client import connect\n"
+            "connect(sys.argv[1], session=False).queue(int(sys.argv[2])).receive()"
+        )
+        with connect_ipc(serving.local) as client:
+            queue = client.msgget(create=True, mode=0o666)
+            arguments = [sys.executable, "-c", script, getattr(serving, transport), str(queue.id)]
+            with Background(arguments, serving.directory / "receiver.log") as receiver:
+                wait_until(lambda: client.info().waiters, "the receiver to wait")
+                receiver.kill()
+                wait_until(lambda: not client.info().waiters, "the end of its wait")
+                queue.send(b"for the living")
+                assert queue.receive(nowait=True).text == b"for the living"
 
 
 class TestBadStarts:
