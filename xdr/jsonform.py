@@ -7,7 +7,8 @@ or base64 behind ``base64:``. string: text; bytes that are no UTF-8 as lone surr
 struct: an object. optional: null if absent. union: an object with the discriminant first. void: null. A linked list is
 an array of its entries without the link.
 
-Reading takes, besides what writing gives, numbers for hypers and enums.
+Names are those of the ``.x`` file, where Python has others too. Reading takes, besides what writing gives, Python's
+names, and numbers for hypers and enums.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from xdr.quad import Quad
 from xdr.source import is_list_node
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["dumps", "from_json", "loads", "to_json"]
 
@@ -150,7 +151,8 @@ class _Writer:
             case s.ScalarShape():
                 return self._scalar(shape, value)
             case s.EnumShape():
-                return shape.members[int(value)].name
+                name = shape.members[int(value)].name
+                return shape.spelled.get(name, name)
             case s.QuadShape():
                 return _quad_text(value)
             case s.FixedOpaqueShape() | s.OpaqueShape():
@@ -164,10 +166,10 @@ class _Writer:
             case s.StructShape() if is_list_node(shape):
                 return self._nodes(shape, value)
             case s.StructShape():
-                return self._fields(shape.fields, value)
+                return self._fields(shape.fields, shape.spelled, value)
             case s.UnionShape():
                 arm = next(arm for arm in shape.arms if isinstance(value, arm.cls))
-                return self._fields(((shape.discriminant, shape.kind), *arm.fields), value)
+                return self._fields(((shape.discriminant, shape.kind), *arm.fields), arm.spelled, value)
             case s.BridgeShape():
                 parts: list[bytes] = []
                 shape.bridge.pack_into(value, parts.append)
@@ -193,13 +195,13 @@ class _Writer:
     def _opaque(self, value: bytes) -> str:
         return _BASE64 + base64.b64encode(value).decode("ascii") if self._base64 else value.hex()
 
-    def _fields(self, fields: Sequence[tuple[str, s.Shape]], value: Any) -> dict[str, Any]:
-        return {name: self.write(of, getattr(value, name)) for name, of in fields}
+    def _fields(self, fields: Sequence[tuple[str, s.Shape]], spelled: Mapping[str, str], value: Any) -> dict[str, Any]:
+        return {spelled.get(name, name): self.write(of, getattr(value, name)) for name, of in fields}
 
     def _nodes(self, shape: Any, value: Any) -> list[Any]:
         made = []
         while value is not None:
-            made.append(self._fields(shape.fields[:-1], value))
+            made.append(self._fields(shape.fields[:-1], shape.spelled, value))
             value = getattr(value, shape.fields[-1][0])
         return made
 
@@ -253,7 +255,7 @@ class _Reader:
                     raise XDREncodeError(path, "a list with at least one entry expected")
                 return value
             case s.StructShape():
-                return shape.cls(**self._fields(shape.fields, path, form))
+                return shape.cls(**self._fields(shape.fields, shape.spelled, path, form))
             case s.UnionShape():
                 return self._union(shape, path, form)
             case s.BridgeShape():
@@ -302,7 +304,10 @@ class _Reader:
 
     @staticmethod
     def _enum(shape: s.EnumShape, path: str, form: Any) -> Any:
-        value = shape.cls.__members__.get(form) if isinstance(form, str) else None
+        value = None
+        if isinstance(form, str):
+            names = {file: python for python, file in shape.spelled.items()}
+            value = shape.cls.__members__.get(names.get(form, form))
         if type(form) is int:
             value = shape.members.get(form)
         if value is None:
@@ -335,33 +340,50 @@ class _Reader:
         except (ValueError, binascii.Error):
             raise XDREncodeError(path, "neither hex nor base64 behind 'base64:'") from None
 
-    def _fields(self, fields: Sequence[tuple[str, s.Shape]], path: str, form: Any) -> dict[str, Any]:
+    def _fields(
+        self, fields: Sequence[tuple[str, s.Shape]], spelled: Mapping[str, str], path: str, form: Any
+    ) -> dict[str, Any]:
         self._want(dict, "an object", path, form)
-        for name in form:
-            if name not in {known for known, _of in fields}:
-                raise XDREncodeError(path, f"no field {name!r}")
+        given = self._in_python(fields, spelled, path, form)
         made = {}
         for name, of in fields:
-            if name not in form:
-                raise XDREncodeError(path, f"field {name!r} is missing")
-            made[name] = self.read(of, f"{path}.{name}", form[name])
+            if name not in given:
+                raise XDREncodeError(path, f"field {spelled.get(name, name)!r} is missing")
+            made[name] = self.read(of, f"{path}.{spelled.get(name, name)}", given[name])
+        return made
+
+    @staticmethod
+    def _in_python(
+        fields: Sequence[tuple[str, s.Shape]], spelled: Mapping[str, str], path: str, form: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return an object with Python's names for the fields; the file's and Python's are taken."""
+        names = {name: name for name, _of in fields} | {spelled[name]: name for name, _of in fields if name in spelled}
+        made: dict[str, Any] = {}
+        for key, value in form.items():
+            if key not in names:
+                raise XDREncodeError(path, f"no field {key!r}")
+            if names[key] in made:
+                raise XDREncodeError(path, f"field {spelled.get(names[key], key)!r} comes twice")
+            made[names[key]] = value
         return made
 
     def _nodes(self, shape: Any, path: str, form: Any) -> Any:
         self._want(list, "an array", path, form)
         value = None
         for index in range(len(form) - 1, -1, -1):
-            fields = self._fields(shape.fields[:-1], f"{path}[{index}]", form[index])
+            fields = self._fields(shape.fields[:-1], shape.spelled, f"{path}[{index}]", form[index])
             value = shape.cls(**fields, **{shape.fields[-1][0]: value})
         return value
 
     def _union(self, shape: s.UnionShape, path: str, form: Any) -> Any:
         self._want(dict, "an object", path, form)
-        if shape.discriminant not in form:
-            raise XDREncodeError(path, f"field {shape.discriminant!r} is missing")
-        place = f"{path}.{shape.discriminant}"
-        chosen = self.read(shape.kind, place, form[shape.discriminant])
+        tag = shape.arms[0].spelled.get(shape.discriminant, shape.discriminant)
+        key = tag if tag in form else shape.discriminant
+        if key not in form:
+            raise XDREncodeError(path, f"field {tag!r} is missing")
+        place = f"{path}.{tag}"
+        chosen = self.read(shape.kind, place, form[key])
         arm = shape.by_case.get(int(chosen), shape.default)
         if arm is None:
-            raise XDREncodeError(place, f"{form[shape.discriminant]!r} is no case of {shape.name}")
-        return arm.cls(**self._fields(((shape.discriminant, shape.kind), *arm.fields), path, form))
+            raise XDREncodeError(place, f"{form[key]!r} is no case of {shape.name}")
+        return arm.cls(**self._fields(((shape.discriminant, shape.kind), *arm.fields), arm.spelled, path, form))

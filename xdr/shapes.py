@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xdr import types as descriptors
 from xdr.errors import XDRDeclarationError
 from xdr.quad import Quad
-from xdr.structs import ArmOf, Enum, arm_of, declared_fields, is_declared, scope_of
+from xdr.structs import ArmOf, Enum, arm_of, declared_fields, is_declared, scope_of, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +142,7 @@ class BoolShape(Shape):
 class EnumShape(Shape):
     """An enum."""
 
-    __slots__ = ("cls", "dense", "members")
+    __slots__ = ("cls", "dense", "members", "spelled")
 
     def __init__(self, cls: type[Enum]) -> None:
         super().__init__(cls.__name__, WORD)
@@ -153,6 +153,8 @@ class EnumShape(Shape):
         """The members in order, if their numbers are 0, 1, 2 and so on."""
         if list(self.members) == list(range(len(self.members))):
             self.dense = tuple(self.members.values())
+        self.spelled = spellings(cls)
+        """The file's names of members whose names in Python are others."""
 
 
 class QuadShape(Shape):
@@ -273,12 +275,14 @@ class BridgeShape(Shape):
 class StructShape(Shape):
     """A struct."""
 
-    __slots__ = ("cls", "fields")
+    __slots__ = ("cls", "fields", "spelled")
 
     def __init__(self, cls: type) -> None:
         super().__init__(cls.__name__)
         self.cls = cls
         self.fields: tuple[tuple[str, Shape], ...] = ()
+        self.spelled = spellings(cls)
+        """The file's names of fields whose names in Python are others."""
 
     def children(self) -> Iterator[Shape]:
         """Yield the fields' shapes."""
@@ -299,13 +303,15 @@ class Arm:
         of: What ``@xdr.arm`` said.
     """
 
-    __slots__ = ("cls", "fields", "of")
+    __slots__ = ("cls", "fields", "of", "spelled")
 
     def __init__(self, cls: type, of: ArmOf) -> None:
         self.cls = cls
         self.of = of
         self.fields: tuple[tuple[str, Shape], ...] = ()
         """The declaration of the arm, without the discriminant: usually one field or none."""
+        self.spelled = spellings(cls)
+        """The file's names of fields, the discriminant's too, whose names in Python are others."""
 
 
 class UnionShape(Shape):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType, FunctionType
 
-__all__ = ["ArmOf", "Enum", "arm", "arm_of", "declared_fields", "is_declared", "scope_of", "struct"]
+__all__ = ["ArmOf", "Enum", "arm", "arm_of", "declared_fields", "is_declared", "scope_of", "spellings", "struct"]
 
 _T = TypeVar("_T")
 
@@ -135,6 +135,12 @@ def declared_fields(cls: type) -> dict[str, Any]:
     """Return the fields of a declared class: name to annotation, in the order of the wire."""
     declared: _Declared = getattr(cls, _DECLARED)
     return declared.fields
+
+
+def spellings(cls: type) -> dict[str, str]:
+    """Return the names that the ``.x`` file has for a class's fields or members, where Python has others."""
+    found: dict[str, str] = cls.__dict__.get("__xdr_names__", {})
+    return found
 
 
 def scope_of(cls: type) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ from xdr.decoders import decoder
 from xdr.errors import XDRDecodeError
 from xdr.explain import Decoding, allowance, deeper, explain_decode, trailing
 from xdr.source import DECODE_FAULTS, Variant, is_list_node
-from xdr.structs import Enum
+from xdr.structs import Enum, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
     Attributes:
         level: How deep it lies; the value itself is at 0.
-        name: Its field's name, ``[3]`` for an element, or the type's name for the value itself.
+        name: Its field's name in the ``.x`` file, ``[3]`` for an element, or the type's name for the value itself.
         type: Its type in the XDR language.
         offset: Its first byte.
         data: Its bytes; for what is made of other items only its own: an array's count, a union's nothing.
@@ -98,7 +98,7 @@ def render(items: Iterable[Item]) -> Iterator[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Enum):
-        return f"{value.name} ({int(value)})"
+        return f"{spellings(type(value)).get(value.name, value.name)} ({int(value)})"
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
@@ -179,17 +179,18 @@ class _Walker:
         yield self._made_of(shape, level, name, 0, "struct")
         if not is_list_node(shape):
             for field, of in shape.fields:
-                yield from self.walk(of, level + 1, field, f"{path}.{field}", left)
+                yield from self.walk(of, level + 1, shape.spelled.get(field, field), f"{path}.{field}", left)
             return
         tail = shape.fields[-1][0]
         for index in count():
             place = f"{path}[{index}]" if index else path
             for field, of in shape.fields[:-1]:
-                yield from self.walk(of, level + 1, field, f"{place}.{field}", left)
+                yield from self.walk(of, level + 1, shape.spelled.get(field, field), f"{place}.{field}", left)
             start = self.at
             more = self._leaf(_FLAG, f"{place}.{tail}")
             note = "present" if more else "absent"
-            yield Item(level + 1, tail, f"{shape.name} *", start, self._since(start), note, whole=False)
+            spelled = shape.spelled.get(tail, tail)
+            yield Item(level + 1, spelled, f"{shape.name} *", start, self._since(start), note, whole=False)
             if not more:
                 return
             yield self._made_of(shape, level, f"{name}[{index + 1}]", 0, "struct")
@@ -203,6 +204,7 @@ class _Walker:
         if arm is None:
             case = chosen.name if isinstance(chosen, Enum) else int(chosen)
             raise XDRDecodeError(place, start, f"{case} is no case of {shape.name}")
-        yield Item(level + 1, shape.discriminant, shape.kind.name, start, self._since(start), chosen, whole=True)
+        tag = arm.spelled.get(shape.discriminant, shape.discriminant)
+        yield Item(level + 1, tag, shape.kind.name, start, self._since(start), chosen, whole=True)
         for field, of in arm.fields:
-            yield from self.walk(of, level + 1, field, f"{path}.{field}", left)
+            yield from self.walk(of, level + 1, arm.spelled.get(field, field), f"{path}.{field}", left)

@@ -745,6 +745,8 @@ class ripc_use:
     bytes_: ripc_hyper
     """of message text, or of segments"""
 
+    __xdr_names__ = {"bytes_": "bytes"}
+
 
 @xdr.struct
 class ripc_info_res:

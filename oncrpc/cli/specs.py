@@ -228,7 +228,8 @@ def _example(shape: s.Shape, path: tuple[s.Shape, ...]) -> Any:
         case s.BoolShape():
             return False
         case s.EnumShape():
-            return next(iter(shape.members.values())).name
+            name = next(iter(shape.members.values())).name
+            return shape.spelled.get(name, name)
         case s.QuadShape():
             return "0"
         case s.FixedOpaqueShape():
@@ -247,9 +248,9 @@ def _example(shape: s.Shape, path: tuple[s.Shape, ...]) -> Any:
         case s.StructShape() | s.UnionShape() if shape in path:
             raise _HoldsItself
         case s.StructShape() if is_list_node(shape):
-            return [{name: _example(of, (*path, shape)) for name, of in shape.fields[:-1]}]
+            return [{shape.spelled.get(name, name): _example(of, (*path, shape)) for name, of in shape.fields[:-1]}]
         case s.StructShape():
-            return {name: _example(of, (*path, shape)) for name, of in shape.fields}
+            return {shape.spelled.get(name, name): _example(of, (*path, shape)) for name, of in shape.fields}
         case s.UnionShape():
             return _example_union(shape, (*path, shape))
         case _:
@@ -261,11 +262,14 @@ def _example_union(shape: s.UnionShape, path: tuple[s.Shape, ...]) -> dict[str, 
     for case, arm in shape.by_case.items():
         value: Any = case
         if isinstance(shape.kind, s.EnumShape):
-            value = shape.kind.members[case].name
+            name = shape.kind.members[case].name
+            value = shape.kind.spelled.get(name, name)
         elif isinstance(shape.kind, s.BoolShape):
             value = bool(case)
         try:
-            return {shape.discriminant: value, **{name: _example(of, path) for name, of in arm.fields}}
+            made = {shape.discriminant: value, **{name: _example(of, path) for name, of in arm.fields}}
+            return {arm.spelled.get(name, name): item for name, item in made.items()}
         except _HoldsItself:
             continue
-    return {shape.discriminant: _example(shape.kind, path)}
+    tag = shape.arms[0].spelled.get(shape.discriminant, shape.discriminant)
+    return {tag: _example(shape.kind, path)}

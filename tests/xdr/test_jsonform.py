@@ -185,3 +185,44 @@ class TestRefused:
     def test_values_that_do_not_fit_are_not_written(self) -> None:
         with pytest.raises(xdr.XDREncodeError, match=r"Point\.y: int expected, str given"):
             jsonform.dumps(d.Point, d.Point(1, "2"))  # type: ignore[arg-type]
+
+
+@xdr.struct
+class Renamed:
+    from_: Annotated[int, xdr.Int]
+    to: Annotated[int, xdr.Int]
+
+    __xdr_names__ = {"from_": "from"}  # noqa: RUF012 - as generated modules have it
+
+
+class Mood(xdr.Enum):
+    None_ = 0
+    GLAD = 1
+
+    __xdr_names__ = {"None_": "None"}  # noqa: RUF012
+
+
+@xdr.arm("Which", "list_", Mood, cases=(Mood.None_,))
+class WhichNone:
+    list_: Mood
+
+    __xdr_names__ = {"list_": "list"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "form", "python"),
+    [
+        (Renamed, Renamed(1, 2), {"from": 1, "to": 2}, {"from_": 1, "to": 2}),
+        (Mood, Mood.None_, "None", "None_"),
+        (WhichNone, WhichNone(Mood.None_), {"list": "None"}, {"list_": "None_"}),
+    ],
+)
+def test_names_are_those_of_the_file_and_pythons_are_taken_too(kind: Any, value: Any, form: Any, python: Any) -> None:
+    assert jsonform.to_json(kind, value) == form
+    assert jsonform.from_json(kind, form) == value
+    assert jsonform.from_json(kind, python) == value
+
+
+def test_a_field_under_both_of_its_names_is_refused() -> None:
+    with pytest.raises(xdr.XDREncodeError, match="'from' comes twice"):
+        jsonform.from_json(Renamed, {"from": 1, "from_": 1, "to": 2})

@@ -66,6 +66,16 @@ def emit(module: Module, source: str, digest: str) -> str:
     return _Emitter(module).module(source, digest)
 
 
+def _spellings(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Write down the file's names of a class's fields or members where Python's are others."""
+    other = [f"{_quoted(python)}: {_quoted(name)}" for name, python in pairs if name != python]
+    return ["", *wrapped("__xdr_names__ = {", other, "}")] if other else []
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
 class _Emitter:
     def __init__(self, module: Module) -> None:
         self._module = module
@@ -387,6 +397,7 @@ class _Emitter:
         members = self._members[entry.name]
         for member in entry.members:
             body += self._member(member, members[member.name])
+        body += _spellings((member.name, members[member.name]) for member in entry.members)
         out = ["", "", f"class {name}(xdr.Enum):", *indented(body), "", ""]
         for member in entry.members:
             if self._enumerator_of.get(member.name) == entry.name:
@@ -415,6 +426,7 @@ class _Emitter:
         for field, python in zip(entry.fields, names, strict=True):
             with self._later():
                 body += self._field(field, python, names)
+        body += _spellings((field.name, python) for field, python in zip(entry.fields, names, strict=True))
         if not body:
             body = [*docstring("No fields: nothing on the wire.")]
         while body and not body[-1]:
@@ -500,6 +512,10 @@ class _Emitter:
             body.append(discriminant)
         else:
             body.insert(0, discriminant)
+        pairs = [(union.discriminant.name, tag)]
+        if arm.field is not None and payload is not None:
+            pairs.append((arm.field.name, payload))
+        body += _spellings(pairs)
         if arm.notes.doc:
             body = [*docstring(arm.notes.doc), "", *body]
         lead = comments(arm.notes.remarks)

@@ -10,6 +10,7 @@ import pytest
 
 import xdr
 from tests.xdr.rpcl.snippets import compiled, module
+from xdr import tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,3 +265,17 @@ def test_a_big_file_is_compiled_and_imported_in_reasonable_time() -> None:
     )
     m = module(text)
     assert xdr.encode(m.u999, m.u999_default(2)) == b"\0\0\0\2"
+
+
+def test_a_class_with_renamed_fields_or_members_keeps_the_names_of_the_file() -> None:
+    text = """struct s { opaque bytes<4>; int __len; int copy_; };
+enum e { None = 0, name = 1 };
+union u switch (e list) { case None: int from; default: void; };
+"""
+    made = module(text)
+    assert made.s.__xdr_names__ == {"bytes_": "bytes", "_len": "__len"}
+    assert made.e.__xdr_names__ == {"None_": "None", "name_": "name"}
+    assert made.u_None.__xdr_names__ == {"list_": "list", "from_": "from"}
+    shown = [item.name for item in tree.walk(made.u, xdr.encode(made.u, made.u_None(from_=3)))]
+    assert shown == ["u", "list", "from"]
+    assert made.e(1) is made.name
