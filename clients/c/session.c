@@ -707,7 +707,8 @@ ipcc_close(void)
 
     ipcc__hold_signals(&mask);
     /* Adjustments are to be made before whoever waits for this process goes on; the rest ends with the connections. */
-    if (g.pid == getpid() && g.open && (g.undo || g.ending == IPCC_LEASE) && (slot = take(&here)) != NULL) {
+    if (g.pid == getpid() && g.open && (g.undo || g.ending == IPCC_LEASE)
+        && (g.free != NULL || g.made < g.limit) && (slot = take(&here)) != NULL) {
         memset(&request, 0, sizeof request);
         request.xdr_res = (xdrproc_t)xdr_ripc_status;
         request.res = &status;

@@ -70,7 +70,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     destination = directory / "installed"
     arguments = [f"BUILD={directory / 'build'}", f"PREFIX={destination}", "CFLAGS=-O1 -g -Werror"]
     built = subprocess.run(
-        ["make", "-C", LIBRARY, *arguments, "install"],
+        ["make", "-C", str(LIBRARY), *arguments, "install"],
         capture_output=True,
         text=True,
         check=False,
@@ -87,7 +87,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=where,
     )
     program = directory / "ipcclient_peer"
-    command = ["gcc", "-g", "-Wall", "-D_DEFAULT_SOURCE", "-o", program, PEER, *flags.stdout.split()]
+    command = ["gcc", "-g", "-Wall", "-D_DEFAULT_SOURCE", "-o", str(program), str(PEER), *flags.stdout.split()]
     linked = subprocess.run(
         [*command, f"-Wl,-rpath,{destination / 'lib'}"], capture_output=True, text=True, check=False, timeout=60
     )

@@ -1,0 +1,153 @@
+"""Programs that know nothing of servers give the same results by the kernel and by librpcipc.so, side by side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ipcserver.client import connect
+from tests.ipcserver.serving import Serving
+from tests.peers import ROOT, Background, environment, find, require, unavailable, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HERE = ROOT / "tests" / "interop"
+
+SYSV_IPC = """
+import os, sysv_ipc
+queue = sysv_ipc.MessageQueue(None, sysv_ipc.IPC_CREX, max_message_size=64)
+queue.send(b"one", type=1); queue.send(b"two", type=2)
+print(queue.current_messages, queue.receive(type=2), queue.receive(block=False), queue.last_send_pid == os.getpid())
+try:
+    queue.receive(block=False)
+except sysv_ipc.BusyError as error:
+    print(error)
+queue.remove()
+try:
+    queue.send(b"x")
+except OSError as error:
+    print(error)
+semaphore = sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX, initial_value=1)
+with semaphore:
+    print(semaphore.value, semaphore.waiting_for_nonzero)
+    semaphore.block = False
+    try:
+        semaphore.acquire()
+    except sysv_ipc.BusyError as error:
+        print(error)
+print(semaphore.value, semaphore.last_pid == os.getpid(), oct(semaphore.mode))
+semaphore.undo = True
+child = os.fork()
+if child == 0:
+    semaphore.acquire()
+    os._exit(0)
+os.waitpid(child, 0)
+print(semaphore.value)
+semaphore.remove()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """librpcipc.so by its Makefile."""
+    require("gcc", "make", "pkg-config", "rpcgen", "libtirpc")
+    build = tmp_path_factory.mktemp("preload")
+    done = subprocess.run(
+        ["make", "-C", str(ROOT / "clients" / "c"), f"BUILD={build}", "CFLAGS=-O2 -g -Werror", "preload"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return build / "librpcipc.so"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server that keeps what it acknowledged."""
+    with Serving(tmp_path_factory.mktemp("server")) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def preloaded(library: Path, server: Serving) -> dict[str, str]:
+    """The environment of a program that uses the server."""
+    return environment(LD_PRELOAD=str(library), IPCSERVER=server.local, IPCSERVER_PATIENCE="30")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ordinary C program."""
+    require("gcc")
+    made = tmp_path_factory.mktemp("program") / "sysv_program"
+    subprocess.run(
+        ["gcc", "-O1", "-g", "-w", "-o", made, str(HERE / "sysv_program.c")], check=True, timeout=60, env=environment()
+    )
+    return made
+
+
+def _run(env: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60, env=env
+    )
+    return f"{done.stdout}ended with {done.returncode}\n"
+
+
+def test_a_c_program_sees_the_kernels_results_errors_and_fields(program: Path, preloaded: dict[str, str]) -> None:
+    native = _run(environment(), str(program))
+    assert native.count("\n") > 70
+    assert _run(preloaded, str(program)) == native
+
+
+def test_perls_modules_see_the_kernels_results(preloaded: dict[str, str]) -> None:
+    perl = find("perl")
+    if perl is None:
+        unavailable("not installed: perl; apt-get install perl")
+    script = str(HERE / "sysv_program.pl")
+    native = _run(environment(), perl, script)
+    assert native.endswith("ended with 0\n")
+    assert _run(preloaded, perl, script) == native
+
+
+def test_pythons_sysv_ipc_sees_the_kernels_results(preloaded: dict[str, str]) -> None:
+    pytest.importorskip("sysv_ipc")
+    native = _run(environment(), sys.executable, "-c", SYSV_IPC)
+    assert native.endswith("ended with 0\n")
+    assert _run(preloaded, sys.executable, "-c", SYSV_IPC) == native
+
+
+def test_two_programs_share_a_queue_of_the_server_and_a_restart_in_between(
+    server: Serving, preloaded: dict[str, str], tmp_path: Path
+) -> None:
+    perl = find("perl")
+    if perl is None:
+        unavailable("not installed: perl; apt-get install perl")
+    key = 0x7E57
+    receive = f'$q = msgget({key}, 01600); msgrcv($q, $b, 100, 0, 0) or die $!; print unpack("x[l!] a*", $b), "\\n"'
+    send = f'$q = msgget({key}, 01600); msgsnd($q, pack("l! a*", 3, "across"), 0) or die $!'
+    with Background([perl, "-e", receive], tmp_path / "receive.log", env=preloaded) as receiver:
+        with connect(server.local) as ipc:
+            wait_until(lambda: ipc.info().waiters == 1, "the receiver")
+        server.kill()
+        server.start()
+        assert _run(preloaded, perl, "-e", send) == "ended with 0\n"
+        receiver.wait_for_output("across")
+
+
+def test_without_a_server_the_program_gets_an_errno_of_the_manual_page_and_the_user_the_reason(
+    library: Path, tmp_path: Path
+) -> None:
+    perl = find("perl")
+    if perl is None:
+        unavailable("not installed: perl; apt-get install perl")
+    nobody = str(tmp_path / "nobody.sock")
+    env = environment(LD_PRELOAD=str(library), IPCSERVER=nobody, IPCSERVER_PATIENCE="0")
+    said = _run(env, perl, "-e", "$|=1; print defined msgget(1, 01600) ? 'done' : $!{ENOSPC} ? 'ENOSPC' : $!, qq(\\n)")
+    assert said == f"librpcipc: IPC server {nobody}: No such file or directory\nENOSPC\nended with 0\n"
