@@ -63,7 +63,10 @@ def guess_form(data: bytes) -> Form:
     """Return whether bytes begin with a record mark or with the message itself."""
     bare, marked = _is_message(data), _is_message(data[_WORD:])
     mark = int.from_bytes(data[:_WORD], "big")
-    if bare == marked:
+    if bare and marked:
+        # Few transactions are numbered like the mark of a last fragment of less than 16 MiB.
+        return "stream" if mark >> 24 == _LAST_FRAGMENT >> 24 else "message"
+    if not bare and not marked:
         return "stream" if mark == _LAST_FRAGMENT | max(len(data) - _WORD, 0) else "message"
     return "stream" if marked else "message"
 

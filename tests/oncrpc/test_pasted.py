@@ -48,6 +48,10 @@ def test_record_marks_are_found_out(message: bytes) -> None:
     assert guess_form(frame_record(message) + frame_record(message)) == "stream"
 
 
+def test_a_mark_of_the_wrong_length_is_still_a_mark() -> None:
+    assert guess_form(struct.pack(">I", 0x80000099) + struct.pack(">I", 1) + CALL[4:]) == "stream"
+
+
 @given(st.binary(max_size=200))
 def test_nothing_makes_it_raise(data: bytes) -> None:
     for found in explain_bytes(data, Programs()):
