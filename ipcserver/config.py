@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -91,6 +92,9 @@ class Config:
 
     limit: tuple[tuple[str, int], ...] = ()
     """Single limits that differ from the preset: names and values of ipcserver.machine.Limits, for example msgmnb."""
+
+    console: tuple[str, int] | None = None
+    """Address and port of the web console; None: there is none. It has no login, so loopback is its place."""
 
     user: str | None = None
     """The user to become after the ports are bound; only root can."""
@@ -185,6 +189,19 @@ def _port(value: Any) -> int:
     return number
 
 
+def _console(value: Any) -> tuple[str, int]:
+    """Read HOST:PORT, [HOST]:PORT, or a port on loopback."""
+    host, _, port = str(value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if host == "localhost":
+        host = ""
+    try:
+        return str(ip_address(host or "127.0.0.1")), _port(port)
+    except ValueError:
+        message = f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:6000"
+        raise ValueError(message) from None
+
+
 def _count(value: Any) -> int:
     """Read a number above zero."""
     number = int(value)
@@ -239,6 +256,7 @@ _READ: Final = {
     "trust": _trusts,
     "limits": _one_of(LimitsPreset),
     "limit": _limits,
+    "console": _console,
     "user": _text,
     "log_format": _one_of(LogFormat),
 }

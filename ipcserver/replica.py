@@ -238,6 +238,24 @@ class Replica:
         """Whether the last commit failed for another reason than a full disk."""
         return self._broken
 
+    def figures(self) -> dict[str, int | bool]:
+        """Tell how the journal does: for a console.
+
+        Returns:
+            keeps: whether anything is kept over a restart; commands: of all lives; logged_commands and logged_bytes:
+            since the last snapshot; in_hand: not committed yet; snapshots: of this life; full and broken: see there.
+        """
+        return {
+            "keeps": self._journal.keeps,
+            "commands": self._ticket,
+            "logged_commands": self._logged_commands,
+            "logged_bytes": self._logged_bytes,
+            "in_hand": self._in_hand + len(self._gathered),
+            "snapshots": self.snapshots_taken,
+            "full": self._full,
+            "broken": self._broken,
+        }
+
     # ---- the beginning and the end -----------------------------------------------------------------------------
 
     def start(self, started: machine_body, *, progress: Progress | None = None) -> None:

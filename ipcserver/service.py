@@ -42,6 +42,7 @@ from rpcbind_reg.tx.registrar import Registrar
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from ipcserver.console.service import Console
     from oncrpc.observe import Observer
     from oncrpc.tx.service import ServedAddress
     from rpcbind_reg.mappings import Mapping
@@ -71,6 +72,7 @@ class IPCService(Service):
         rpc: The RPC server; known after the start.
         registrar: Keeps the program registered with the system's rpcbind; None if it does not.
         portmapper: The builtin portmapper; None if there is none.
+        console: The web console; None if there is none.
     """
 
     _log = Logger(namespace="ipcserver")
@@ -87,6 +89,7 @@ class IPCService(Service):
         self.rpc: RPCService | None = None
         self._limits = limits_of(config)
         self.replica = self._make_replica()
+        self.console = None if config.console is None else self._make_console(*config.console)
 
     @property
     def addresses(self) -> list[ServedAddress]:
@@ -99,6 +102,17 @@ class IPCService(Service):
         journal = MemoryJournal() if config.journal == "memory" else SQLiteJournal(config.journal_path)
         settings = Settings(snapshot_commands=config.snapshot_commands)
         return Replica(Machine, journal, reactor=self._reactor, settings=settings)
+
+    def _make_console(self, host: str, port: int) -> Console:
+        """Build the web console; what it needs is loaded only here."""
+        from ipcserver.console.service import Console
+
+        return Console(self, host, port, reactor=self._reactor)
+
+    def _observers_of(self, lane: str) -> tuple[Observer, ...]:
+        """Return those who are told what a server does."""
+        own = () if self.console is None else self.console.observers(lane)
+        return (*self._observers, *own) if lane == "server" else own
 
     # -- the start ---------------------------------------------------------------------
 
@@ -113,6 +127,8 @@ class IPCService(Service):
             self._sockets = bind_service(self.config)
             if self.config.portmapper in {"auto", "builtin"}:
                 self._portmapper_sockets = self._bind_portmapper()
+            if self.console is not None:
+                self.console.bind()
         except CannotServe as error:
             self._close_sockets()
             raise StartError(str(error)) from None
@@ -138,7 +154,7 @@ class IPCService(Service):
             [IPCProgram(self.replica, Identities(self.config.trust))],
             sockets.bound,
             reactor=self._reactor,
-            observers=self._observers,
+            observers=self._observers_of("server"),
             # Who is squashed is told for each network apart: ipcserver.identity does it.
             trust=Trust(networks, squash_root=False),
         )
@@ -148,6 +164,8 @@ class IPCService(Service):
             self._log.warn("{note}", note=note)
         self._announce()
         self._start_portmapper()
+        if self.console is not None:
+            self.console.start()
         notify("READY=1", os.environ)
 
     def _replay(self) -> None:
@@ -206,7 +224,9 @@ class IPCService(Service):
         assert self.rpc is not None
         programs = [IPCProgram]
         if self._portmapper_sockets is not None:
-            self.portmapper = PortmapperService(self._portmapper_sockets.bound, reactor=self._reactor)
+            self.portmapper = PortmapperService(
+                self._portmapper_sockets.bound, observers=self._observers_of("portmapper"), reactor=self._reactor
+            )
             self.portmapper.privilegedStartService()
             self.portmapper.startService()
             self._registered = registrations(programs, self.rpc.addresses)
@@ -256,6 +276,8 @@ class IPCService(Service):
     async def _stop(self) -> None:
         """Do it, step by step."""
         notify("STOPPING=1", os.environ)
+        if self.console is not None:
+            await self.console.stop()
         if self.registrar is not None:
             await self.registrar.stopService()
             self.registrar = None
@@ -276,6 +298,8 @@ class IPCService(Service):
             if sockets is not None:
                 sockets.close()
         self._sockets = self._portmapper_sockets = None
+        if self.console is not None:
+            self.console.close()
 
 
 def limits_of(config: Config) -> Limits:

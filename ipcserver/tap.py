@@ -31,6 +31,7 @@ class Options(BaseOptions):
         ["portmapper_port", None, None, "Port of the builtin portmapper."],
         ["trust", None, None, "Networks whose AUTH_SYS is believed, with blanks between them."],
         ["limits", None, None, "linux or solaris2."],
+        ["console", None, None, "Address and port of the web console."],
     ]
 
     def config(self) -> Config:

@@ -1,0 +1,169 @@
+"""What the console answers to HTTP. Everything but the explainer is read with GET; nothing changes the server."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ipcserver.console.explaining import MAX_BODY, CannotExplain, explain, read_question
+from ipcserver.console.requests import HEADERS, allowed_host, allowed_origin
+from oncrpc.cli.programs import installed_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.web.http import Request
+
+    from ipcserver.console.service import Console
+
+__all__ = ["root"]
+
+_STATIC: Final = {
+    "": ("index.html", "text/html; charset=utf-8"),
+    "console.css": ("console.css", "text/css; charset=utf-8"),
+    "console.js": ("console.js", "text/javascript; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_log = Logger(namespace="ipcserver")
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+def root(console: Console) -> Resource:
+    """Return the resource that answers everything."""
+    return _Root(console)
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return status, _JSON, json.dumps(value).encode()
+
+
+def _refused(status: int, why: str) -> Answer:
+    return _json({"error": why}, status)
+
+
+class _Root(Resource):
+    """Checks who asks, and finds who answers."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._console = console
+        folder = files("ipcserver.console") / "static"
+        self._static = {path: (kind, (folder / name).read_bytes()) for path, (name, kind) in _STATIC.items()}
+        self._answers: dict[str, Callable[[Request], Answer]] = {
+            "api/state": lambda _: _json(console.state()),
+            "api/traffic": self._traffic,
+            "api/traffic.pcapng": self._capture,
+            "api/specs": lambda _: _json([name for name, _ in installed_specs()]),
+            "healthz": self._health,
+            "metrics": self._metrics,
+        }
+
+    def render(self, request: Request) -> Any:
+        """Answer a request."""
+        for name, value in HEADERS.items():
+            request.setHeader(name, value)
+        host = request.getHeader("host")
+        if not allowed_host(host):
+            return _write(request, _refused(421, "this console answers to addresses and to localhost alone"))
+        path = (request.path or b"").decode("ascii", "replace").removeprefix("/")
+        method = (request.method or b"").decode("ascii", "replace")
+        if path == "api/explain":
+            if method != "POST":
+                return _write(request, _refused(405, "POST what is to be explained"), allow="POST")
+            return self._explain(request, host)
+        if method not in {"GET", "HEAD"}:
+            return _write(request, _refused(405, "there is nothing to change here"), allow="GET, HEAD")
+        if path == "api/events":
+            return self._events(request)
+        return _write(request, self._answer(path, request))
+
+    def _answer(self, path: str, request: Request) -> Answer:
+        if path in self._static:
+            kind, body = self._static[path]
+            return 200, kind, body
+        if path in self._answers:
+            return self._answers[path](request)
+        if path.startswith("api/traffic/"):
+            number = path.removeprefix("api/traffic/")
+            found = self._console.recorder.detail(int(number)) if number.isdigit() and len(number) < 20 else None  # noqa: PLR2004
+            return _refused(404, "this call is not kept, or not any more") if found is None else _json(found)
+        return _refused(404, "there is nothing here")
+
+    def _traffic(self, _request: Request) -> Answer:
+        recorder = self._console.recorder
+        return _json({"calls": [recorder.summary(each) for each in recorder.exchanges.values()]})
+
+    def _capture(self, request: Request) -> Answer:
+        wanted = (request.args or {}).get(b"calls", [b""])[0].decode("ascii", "replace")
+        numbers = [int(each) for each in wanted.split(",") if each.isdigit() and len(each) < 20]  # noqa: PLR2004
+        request.setHeader("Content-Disposition", 'attachment; filename="ipcserver.pcapng"')
+        return 200, "application/octet-stream", self._console.recorder.capture(numbers if wanted else None)
+
+    def _health(self, _request: Request) -> Answer:
+        wrong = self._console.health()
+        return 503 if wrong else 200, _TEXT, f"{wrong or 'ok'}\n".encode()
+
+    def _metrics(self, _request: Request) -> Answer:
+        if self._console.registry is None:
+            return 501, _TEXT, b"the package prometheus_client is not installed: pip install ipcserver[metrics]\n"
+        from prometheus_client import generate_latest
+
+        return 200, _PROMETHEUS, generate_latest(self._console.registry)
+
+    def _events(self, request: Request) -> Any:
+        request.setHeader("Content-Type", "text/event-stream")
+        if request.method == b"HEAD":
+            return b""
+        if not self._console.listen(request):
+            return _write(request, _refused(503, "too many pages listen already"))
+        return NOT_DONE_YET
+
+    def _explain(self, request: Request, host: str | None) -> Any:
+        kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
+        if kind != _JSON or not allowed_origin(request.getHeader("origin"), host):
+            return _write(request, _refused(403, "only this console's own page, and JSON"))
+        assert request.content is not None
+        body = request.content.read(MAX_BODY + 1)
+        gone: Any = request.notifyFinish()
+        state = {"gone": False}
+        gone.addBoth(lambda _: state.update(gone=True))
+
+        async def answer() -> None:
+            try:
+                found = _json(await explain(read_question(body)))
+            except CannotExplain as error:
+                found = _refused(400, str(error))
+            except Exception:  # noqa: BLE001 - a fault of ours ends this request and nothing else
+                _log.failure("the console could not explain a message")
+                found = _refused(500, "this failed; the log says why")
+            if not state["gone"]:
+                request.write(_write(request, found))
+                request.finish()
+
+        ensureDeferred(answer())
+        return NOT_DONE_YET
+
+
+def _write(request: Request, answer: Answer, *, allow: str = "") -> bytes:
+    """Set status and headers; return the body."""
+    status, kind, body = answer
+    request.setResponseCode(status)
+    request.setHeader("Content-Type", kind)
+    request.setHeader("Content-Length", str(len(body)))
+    if allow:
+        request.setHeader("Allow", allow)
+    return b"" if request.method == b"HEAD" else body

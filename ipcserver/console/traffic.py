@@ -1,0 +1,352 @@
+"""The last calls with their bytes, and figures of the last two minutes, gathered by observers; bounded in every way.
+
+Pure: clocks are passed in. Nothing of this exists while the console is off.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, OrderedDict, deque
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from oncrpc.explain import Programs, explain_message, explain_stream
+from oncrpc.observe import CallSeen, MessageSeen, Observer
+from oncrpc.pcapng import PcapngWriter
+from oncrpc.records import frame_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from oncrpc.explain import Explanation
+    from oncrpc.program import Peer
+
+__all__ = ["CALLS", "MESSAGE_BYTES", "TOTAL_BYTES", "Exchange", "Message", "Recorder"]
+
+CALLS: Final = 500
+"""Calls that are kept."""
+
+MESSAGE_BYTES: Final = 64 << 10
+"""Bytes of one message that are kept."""
+
+TOTAL_BYTES: Final = 16 << 20
+"""Bytes of all messages that are kept: the oldest calls go first."""
+
+SECONDS: Final = 120
+"""How far back the plots go."""
+
+_KINDS: Final = 64
+"""Different outcomes and procedures that are counted; peers choose some of them."""
+_BUCKETS: Final = 26
+_CALL_HEAD: Final = 24
+_NOT_KNOWN: Final = "other"
+
+
+@dataclass(slots=True)
+class Message:
+    """One message.
+
+    Attributes:
+        data: Its first bytes, without record marks.
+        size: All its bytes.
+        at: When it came or went, in seconds since 1970.
+        local: Our own address.
+    """
+
+    data: bytes
+    size: int
+    at: float
+    local: Peer
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it was kept."""
+        return self.size == len(self.data)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A call and what was answered.
+
+    Attributes:
+        number: Ascending from 1.
+        lane: Who was called: "server" or "portmapper".
+        peer: Who called.
+        netid: How.
+        connection: Number of the connection; 0 for datagrams.
+        xid: Transaction id.
+        call: The call's message.
+        reply: The answer; None if there is none yet.
+        seen: What the server made of it; None if that is not known.
+        title: Program, version and procedure.
+    """
+
+    number: int
+    lane: str
+    peer: Peer
+    netid: str
+    connection: int
+    xid: int
+    call: Message
+    reply: Message | None = None
+    seen: CallSeen | None = None
+    numbers: tuple[int, int, int] = (0, 0, 0)
+    title: str = ""
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that it holds."""
+        return len(self.call.data) + (0 if self.reply is None else len(self.reply.data))
+
+
+@dataclass(slots=True)
+class _Second:
+    """What happened in one second; latencies by powers of two of microseconds."""
+
+    at: int
+    calls: int = 0
+    errors: int = 0
+    latencies: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+
+
+class Recorder:
+    """Keeps the last calls.
+
+    Args:
+        programs: What can be told by name.
+        wall: Seconds since 1970.
+        calls: How many are kept.
+        total: Bytes of all their messages.
+
+    Attributes:
+        exchanges: By number, oldest first.
+        changed: Numbers of those that changed since somebody emptied it.
+        outcomes: Calls that ended, by outcome.
+        procedures: Calls that ended, by name.
+        version: Another one whenever something changed.
+    """
+
+    def __init__(
+        self, programs: Programs, *, wall: Callable[[], float], calls: int = CALLS, total: int = TOTAL_BYTES
+    ) -> None:
+        self.programs = programs
+        self._wall = wall
+        self._most, self._total, self._bytes, self._next = calls, total, 0, 1
+        self.exchanges: OrderedDict[int, Exchange] = OrderedDict()
+        self.changed: dict[int, None] = {}
+        self.outcomes: Counter[str] = Counter()
+        self.procedures: Counter[str] = Counter()
+        self.version = 0
+        self._by_key: dict[tuple[Any, ...], Exchange] = {}
+        self._seconds: deque[_Second] = deque(maxlen=SECONDS)
+
+    def tap(self, lane: str) -> Observer:
+        """Return an observer for a server.
+
+        Args:
+            lane: What the server is called in the ladder.
+        """
+        return _Tap(self, lane)
+
+    def message(self, lane: str, seen: MessageSeen) -> None:
+        """Keep a message."""
+        kept = _head(seen.parts, MESSAGE_BYTES)
+        size = sum(len(part) for part in seen.parts)
+        if size < 2 * 4:
+            return
+        message = Message(kept, size, self._wall(), seen.local)
+        key = _key(lane, seen.netid, seen.connection, seen.peer, int.from_bytes(kept[:4], "big"))
+        is_call = not int.from_bytes(kept[4:8], "big")
+        if seen.outgoing == is_call:  # calls back to a client, and replies that answer them: not ours to show
+            return
+        if is_call:
+            self._add(key, lane, seen, message)
+        elif (exchange := self._by_key.get(key)) is not None:
+            self._bytes += len(message.data) - (0 if exchange.reply is None else len(exchange.reply.data))
+            exchange.reply = message
+            self._touch(exchange)
+            self._trim()
+
+    def _add(self, key: tuple[Any, ...], lane: str, seen: MessageSeen, message: Message) -> None:
+        exchange = Exchange(self._next, lane, seen.peer, seen.netid, seen.connection, key[-1], message)
+        self._next += 1
+        head = message.data
+        if len(head) >= _CALL_HEAD:
+            program, version, procedure = (int.from_bytes(head[at : at + 4], "big") for at in (12, 16, 20))
+            exchange.numbers = program, version, procedure
+            name = self.programs.procedure_name(program, version, procedure)
+            exchange.title = f"{self.programs.name(program)}.{version} {name}"
+        self.exchanges[exchange.number] = exchange
+        self._by_key[key] = exchange
+        self._bytes += len(head)
+        self._touch(exchange)
+        self._trim()
+
+    def _trim(self) -> None:
+        while self.exchanges and (len(self.exchanges) > self._most or self._bytes > self._total):
+            number, gone = self.exchanges.popitem(last=False)
+            self._bytes -= gone.bytes_kept
+            self.changed.pop(number, None)
+            key = _key(gone.lane, gone.netid, gone.connection, gone.peer, gone.xid)
+            if self._by_key.get(key) is gone:
+                del self._by_key[key]
+
+    def _touch(self, exchange: Exchange) -> None:
+        self.version += 1
+        self.changed[exchange.number] = None
+
+    def ended(self, lane: str, call: CallSeen) -> None:
+        """Count a call that ended, and note what became of it."""
+        self.version += 1
+        known = f"{call.program_name}.{call.version} {call.procedure_name}" if call.procedure_name else _NOT_KNOWN
+        _count(self.procedures, known)
+        _count(self.outcomes, call.outcome)
+        at = int(self._wall())
+        if not self._seconds or self._seconds[-1].at != at:
+            self._seconds.append(_Second(at))
+        second = self._seconds[-1]
+        second.calls += 1
+        second.errors += call.outcome not in {"SUCCESS", "REPLAYED"}
+        second.latencies[min(_BUCKETS - 1, int(call.seconds * 1e6).bit_length())] += 1
+        exchange = self._by_key.get(_key(lane, call.netid, call.connection, call.peer, call.xid))
+        if exchange is not None:
+            exchange.seen = call
+            self._touch(exchange)
+
+    # -- for the page ----------------------------------------------------------------------------------------
+
+    def plots(self) -> dict[str, list[float | int | None]]:
+        """Return calls, errors, and median and 99th percentile latency in ms, second by second, oldest first."""
+        now = int(self._wall())
+        by_time = {second.at: second for second in self._seconds}
+        row = [by_time.get(at) for at in range(now - SECONDS, now)]
+        return {
+            "calls": [0 if second is None else second.calls for second in row],
+            "errors": [0 if second is None else second.errors for second in row],
+            "median_ms": [None if second is None else _quantile(second.latencies, 0.5) for second in row],
+            "p99_ms": [None if second is None else _quantile(second.latencies, 0.99) for second in row],
+        }
+
+    def summary(self, exchange: Exchange) -> dict[str, Any]:
+        """Return what a list shows of a call."""
+        seen = exchange.seen
+        done = exchange.reply is not None or seen is not None
+        return {
+            "number": exchange.number,
+            "lane": exchange.lane,
+            "client": f"{exchange.peer}" if exchange.peer.host else f"local #{exchange.connection}",
+            "netid": exchange.netid,
+            "connection": exchange.connection,
+            "xid": exchange.xid,
+            "at": exchange.call.at,
+            "title": exchange.title or "not a call",
+            "program": exchange.numbers[0],
+            "version": exchange.numbers[1],
+            "procedure": exchange.numbers[2],
+            "call_bytes": exchange.call.size,
+            "reply_bytes": 0 if exchange.reply is None else exchange.reply.size,
+            "done": done,
+            "outcome": "" if seen is None else seen.outcome,
+            "ms": None if exchange.reply is None else round((exchange.reply.at - exchange.call.at) * 1e3, 3),
+        }
+
+    def take_changed(self, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the newest of the calls that changed since last time, and how many more there were."""
+        numbers = [number for number in sorted(self.changed) if number in self.exchanges]
+        self.changed.clear()
+        left_out = max(0, len(numbers) - most)
+        return [self.summary(self.exchanges[number]) for number in numbers[left_out:]], left_out
+
+    def detail(self, number: int) -> dict[str, Any] | None:
+        """Return a call byte by byte; None if it is not kept any more."""
+        exchange = self.exchanges.get(number)
+        if exchange is None:
+            return None
+        return {
+            **self.summary(exchange),
+            "messages": [
+                self._explained(exchange, message) for message in (exchange.call, exchange.reply) if message is not None
+            ],
+        }
+
+    def _explained(self, exchange: Exchange, message: Message) -> dict[str, Any]:
+        """Return a message with its explanation; over streams with the mark of a single fragment."""
+        found: Explanation
+        data = message.data
+        if exchange.netid.startswith("udp") or not message.whole:
+            found = explain_message(data, self.programs, call=exchange.numbers)
+        else:
+            data = frame_record(data)
+            found = next(iter(explain_stream(data, self.programs, call=exchange.numbers)))
+        return {"hex": data.hex(), "size": message.size, "whole": message.whole, "explanation": asdict(found)}
+
+    def capture(self, numbers: Iterable[int] | None) -> bytes:
+        """Return calls as a pcapng file; messages that were not kept whole are left out.
+
+        Args:
+            numbers: Which; None: all that are kept.
+        """
+        chosen = self.exchanges.values() if numbers is None else map(self.exchanges.get, numbers)
+        rows = [
+            (message.at, exchange, message, message is exchange.reply)
+            for exchange in chosen
+            if exchange is not None
+            for message in (exchange.call, exchange.reply)
+            if message is not None and message.whole
+        ]
+        rows.sort(key=lambda row: row[0])
+        file = io.BytesIO()
+        now = 0.0
+        writer = PcapngWriter(file, clock=lambda: now)
+        for now, exchange, message, outgoing in rows:  # noqa: B007 - the writer's clock
+            writer.message_seen(
+                MessageSeen(
+                    exchange.peer, message.local, exchange.netid, exchange.connection, outgoing, (message.data,)
+                )
+            )
+        return file.getvalue()
+
+
+class _Tap(Observer):
+    """Passes on what one server does."""
+
+    def __init__(self, recorder: Recorder, lane: str) -> None:
+        self._recorder, self._lane = recorder, lane
+
+    def message_seen(self, message: MessageSeen) -> None:
+        """Keep it."""
+        self._recorder.message(self._lane, message)
+
+    def call_ended(self, call: CallSeen) -> None:
+        """Count it."""
+        self._recorder.ended(self._lane, call)
+
+
+def _key(lane: str, netid: str, connection: int, peer: Peer, xid: int) -> tuple[Any, ...]:
+    return lane, netid, connection or (peer.host, peer.port, peer.path), xid
+
+
+def _head(parts: Iterable[bytes | bytearray], most: int) -> bytes:
+    """Copy the first bytes: what they lie in is used again."""
+    taken: list[bytes] = []
+    for part in parts:
+        if most <= 0:
+            break
+        taken.append(bytes(memoryview(part)[:most]))
+        most -= len(taken[-1])
+    return b"".join(taken)
+
+
+def _count(counter: Counter[str], name: str) -> None:
+    counter[name if name in counter or len(counter) < _KINDS else _NOT_KNOWN] += 1
+
+
+def _quantile(latencies: list[int], share: float) -> float | None:
+    """Return the upper bound of the bucket that a quantile lies in, in milliseconds."""
+    wanted = share * sum(latencies)
+    passed = 0
+    for power, count in enumerate(latencies):
+        passed += count
+        if count and passed >= wanted:
+            return (1 << power) / 1e3
+    return None

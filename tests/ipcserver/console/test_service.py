@@ -1,0 +1,195 @@
+"""A real server with its console, asked as browsers ask."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ipcserver.client import connect
+from tests.ipcserver.serving import Serving
+from tests.oncrpc.test_explain import call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipcserver.client import IPC
+
+HOSTILE = b"<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server with a console on a free port."""
+    with Serving(tmp_path_factory.mktemp("console"), "--console", "127.0.0.1:0", "--journal", "memory") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def port(serving: Serving) -> int:
+    output = serving.process.wait_for_output("the console is at ")
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/", output)
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.fixture
+def ipc(serving: Serving) -> Iterator[IPC]:
+    with connect(serving.local) as client:
+        yield client
+
+
+class Answer:
+    """What was answered."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(port: int, path: str, method: str = "GET", body: str | None = None, **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def test_the_page_and_its_parts_come_from_here_and_allow_nothing_else(port: int) -> None:
+    page = ask(port, "/")
+    assert page.status == 200
+    text = page.body.decode()
+    for name in re.findall(r'(?:src|href)="([\w.]+)"', text):
+        assert ask(port, f"/{name}").status == 200
+    assert "://" not in text
+    assert not re.search(r"<script>|<style|\son\w+=|\sstyle=", text)
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+
+
+def test_the_script_sets_text_and_never_html(port: int) -> None:
+    script = ask(port, "/console.js").body.decode()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", script)
+
+
+def test_a_queue_is_in_the_state(port: int, ipc: IPC) -> None:
+    queue = ipc.msgget(create=True)
+    queue.send(HOSTILE)
+    state = ask(port, "/api/state").json
+    rows = {row["id"]: row for row in state["machine"]["queues"]["rows"]}
+    assert rows[queue.id]["messages"] == 1
+    assert state["journal"]["kind"] == "memory"
+    assert state["outcomes"]["SUCCESS"] >= 2
+    queue.remove()
+
+
+def test_a_call_is_kept_and_shown_byte_by_byte(port: int, ipc: IPC) -> None:
+    queue = ipc.msgget(create=True)
+    queue.send(HOSTILE)
+    sent = next(each for each in ask(port, "/api/traffic").json["calls"][::-1] if each["title"].endswith("RIPC_MSGSND"))
+    assert (sent["lane"], sent["outcome"], sent["done"]) == ("server", "SUCCESS", True)
+    detail = ask(port, f"/api/traffic/{sent['number']}")
+    assert detail.headers["Content-Type"] == "application/json"
+    request, answer = detail.json["messages"]
+    assert HOSTILE.hex() in request["hex"]
+    assert "mtext" in {part["name"] for part in request["explanation"]["parts"]}
+    assert answer["explanation"]["fault"] == ""
+    queue.remove()
+
+
+def test_the_traffic_can_be_downloaded(port: int, ipc: IPC) -> None:
+    ipc.info()
+    found = ask(port, "/api/traffic.pcapng")
+    assert found.body[:4] == b"\x0a\x0d\x0d\x0a"
+    assert "attachment" in found.headers["Content-Disposition"]
+
+
+def test_events_come_without_being_asked_for(port: int, ipc: IPC) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/api/events")
+    response = connection.getresponse()
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.readline() == b"event: state\n"
+    queue = ipc.msgget(create=True)
+    while (line := response.readline()) != b"event: traffic\n":
+        assert line
+    assert "RIPC_" in json.loads(response.readline().removeprefix(b"data: "))["calls"][-1]["title"]
+    connection.close()
+    queue.remove()
+
+
+def test_a_pasted_message_is_explained(port: int) -> None:
+    body = json.dumps({"hex": call().hex()})
+    found = ask(port, "/api/explain", "POST", body, Content_Type="application/json")
+    assert found.status == 200, found.body
+    assert found.json["messages"][0]["title"] == "IPCPROG.1 RIPC_MSGSND"
+
+
+def test_an_uploaded_specification_is_used_and_its_faults_are_told(port: int) -> None:
+    message = "00000001 00000000 00000002 20001234 00000001 00000001" + " 00000000" * 4 + " 0000002a"
+    text = "program OTHER { version ONE { int TWICE(int) = 1; } = 1; } = 0x20001234;"
+    for spec, status, told in ((text, 200, "OTHER.1 TWICE"), (text.replace("int TWICE", "quux TWICE"), 400, "quux")):
+        body = json.dumps({"hex": message, "spec": spec})
+        found = ask(port, "/api/explain", "POST", body, Content_Type="application/json")
+        assert (found.status, told in found.body.decode()) == (status, True), found.body
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"hex": "zz"},
+        {"hex": ""},
+        {"hex": 5},
+        {"hex": "00", "call": "--file=/etc/passwd"},
+        {"hex": "00", "form": "file"},
+        {"hex": "00", "spec": '#include "/etc/passwd"\n'},
+        {"hex": "00", "spec": '#inc\\\nlude "/etc/passwd"\n'},
+        [],
+    ],
+)
+def test_a_question_that_is_none_is_refused_with_a_reason(port: int, question: object) -> None:
+    found = ask(port, "/api/explain", "POST", json.dumps(question), Content_Type="application/json")
+    assert (found.status, bool(found.json["error"])) == (400, True)
+
+
+def test_a_foreign_page_reaches_nothing(port: int) -> None:
+    assert ask(port, "/api/state", Host="evil.example").status == 421
+    body = json.dumps({"hex": "00"})
+    assert ask(port, "/api/explain", "POST", body, Content_Type="text/plain").status == 403
+    foreign = ask(port, "/api/explain", "POST", body, Content_Type="application/json", Origin="http://evil.example")
+    assert foreign.status == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_changed(port: int, method: str) -> None:
+    assert ask(port, "/api/state", method).status == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/traffic/0", "/api/traffic/x", "/../setup.cfg", "/nothing", "/api/traffic/" + "9" * 99]
+)
+def test_what_is_not_there_is_not_found(port: int, path: str) -> None:
+    assert ask(port, path).status == 404
+
+
+def test_health_and_metrics_are_for_machines(port: int, ipc: IPC) -> None:
+    ipc.info()
+    health = ask(port, "/healthz")
+    assert (health.status, health.body) == (200, b"ok\n")
+    assert b'procedure="RIPC_INFO"' in ask(port, "/metrics").body
+
+
+def test_a_server_with_a_page_that_listens_stops_in_good_order(serving: Serving, port: int) -> None:
+    """Last in this file: it ends the server."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/api/events")
+    connection.getresponse().readline()
+    assert serving.stop() == 0
+    connection.close()
