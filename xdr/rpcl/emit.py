@@ -39,7 +39,7 @@ from xdr.rpcl.text import WIDTH, comments, docstring, indented, literal, wrapped
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-__all__ = ["emit"]
+__all__ = ["emit", "type_names"]
 
 _SCALARS = {
     "int": "Annotated[int, xdr.Int]",
@@ -66,6 +66,11 @@ def emit(module: Module, source: str, digest: str) -> str:
     return _Emitter(module).module(source, digest)
 
 
+def type_names(module: Module) -> dict[str, str]:
+    """Give the Python name of every type, by its name in the file."""
+    return dict(_Emitter(module).python)
+
+
 def _spellings(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Write down the file's names of a class's fields or members where Python's are others."""
     other = [f"{_quoted(python)}: {_quoted(name)}" for name, python in pairs if name != python]
@@ -81,7 +86,7 @@ class _Emitter:
         self._module = module
         self._scope = Scope(MODULE_RESERVED)
         self._types = module.types
-        self._python: dict[str, str] = {}
+        self.python: dict[str, str] = {}
         self._constants: dict[str, str] = {}
         self._members: dict[str, dict[str, str]] = {}
         self._enumerator_of: dict[str, str] = {}
@@ -106,7 +111,7 @@ class _Emitter:
                 if entry.module:
                     self._imported_constants[entry.name] = entry.module
             elif not isinstance(entry, ProgramEntry):
-                self._python[entry.name] = self._scope.take(entry.name)
+                self.python[entry.name] = self._scope.take(entry.name)
         for entry in self._module.entries:
             if isinstance(entry, Enumeration):
                 self._name_members(entry)
@@ -124,7 +129,7 @@ class _Emitter:
     def type_name(self, name: str, shadowed: Collection[str] = ()) -> str:
         """Give the Python name of a type, by another name if a class has an attribute that is called so."""
         entry = self._types[name]
-        python = self._python[name]
+        python = self.python[name]
         if entry.module:
             if self._lazy and self._module.cyclic:
                 return f"{self._late_module(entry.module)}.{python}"
@@ -275,7 +280,7 @@ class _Emitter:
         for entry in self._module.entries:
             if isinstance(entry, External):
                 where, _, name = entry.target.rpartition(".")
-                out.append(f"from {where} import {name} as {self._python[entry.name]}")
+                out.append(f"from {where} import {name} as {self.python[entry.name]}")
         if programs:
             out += ["", "if TYPE_CHECKING:", "    from twisted.internet.defer import Deferred"]
         return out
@@ -291,7 +296,7 @@ class _Emitter:
             return []
         self._use("TypeAlias")
         lines = ["", "# Second names of types, for classes that have an attribute of the first name."]
-        return lines + [f"{alias}: TypeAlias = {self._python[name]}" for name, alias in sorted(self._aliased.items())]
+        return lines + [f"{alias}: TypeAlias = {self.python[name]}" for name, alias in sorted(self._aliased.items())]
 
     def _late_lines(self) -> list[str]:
         if not self._late:
@@ -364,7 +369,7 @@ class _Emitter:
             case Alias():
                 lines = self._typedef(entry)
             case External():
-                self._exports.append(self._python[entry.name])
+                self._exports.append(self.python[entry.name])
                 return []
         remarks = comments(entry.notes.remarks)
         if remarks:
@@ -389,7 +394,7 @@ class _Emitter:
     def _enum(self, entry: Enumeration) -> list[str]:
         self._last_const = False
         self._uses_xdr = True
-        name = self._python[entry.name]
+        name = self.python[entry.name]
         self._exports.append(name)
         body: list[str] = []
         if entry.notes.doc:
@@ -416,7 +421,7 @@ class _Emitter:
     def _struct(self, entry: Structure) -> list[str]:
         self._last_const = False
         self._uses_xdr = True
-        name = self._python[entry.name]
+        name = self.python[entry.name]
         self._exports.append(name)
         scope = Scope(frozenset(FIELD_RESERVED))
         names = [scope.take(field.name) for field in entry.fields]
@@ -449,7 +454,7 @@ class _Emitter:
         self._last_const = False
         self._uses_xdr = True
         self._use("TypeAlias")
-        union = self._python[entry.name]
+        union = self.python[entry.name]
         out: list[str] = []
         classes: list[str] = []
         for arm in entry.arms:
@@ -549,7 +554,7 @@ class _Emitter:
 
     def _typedef(self, entry: Alias) -> list[str]:
         self._use("TypeAlias")
-        name = self._python[entry.name]
+        name = self.python[entry.name]
         self._exports.append(name)
         gap = [""] if self._last_const else ["", ""]
         self._last_const = True

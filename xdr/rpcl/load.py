@@ -7,6 +7,8 @@ from itertools import count
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from xdr.rpcl.emit import type_names
+
 if TYPE_CHECKING:
     from xdr.rpcl.compiler import Compiled
 
@@ -45,11 +47,10 @@ def types_in(module: ModuleType, compiled: Compiled) -> dict[str, Any]:
     ``PROGRAM_VERSION.PROCEDURE.args`` names any.
     """
     found: dict[str, Any] = {}
-    for name in compiled.module.types:
-        for spelling in (name, f"{name}_"):
-            if hasattr(module, spelling):
-                found[name] = getattr(module, spelling)
-                break
+    for name, python in type_names(compiled.module).items():
+        # Types of other modules are there as far as the file uses them.
+        if hasattr(module, python):
+            found[name] = getattr(module, python)
     for program in compiled.module.programs:
         for version in program.versions:
             owner = f"{program.name}_{version.number}"

@@ -59,3 +59,13 @@ def test_the_first_version_counts_unless_one_is_named() -> None:
     types = types_in(load(result), result)
     assert len(xdr.encode(types["F.args"], 1)) == 4
     assert len(xdr.encode(types["P_2.F.args"], 1)) == 8
+
+
+def test_types_are_found_by_the_names_of_the_file() -> None:
+    made = compiled(
+        "struct __inner { int a; }; struct class { int b; }; struct class_ { int c; }; typedef int list<3>;"
+    )
+    types = types_in(load(made), made)
+    assert set(types) == {"__inner", "class", "class_", "list"}
+    assert types["class"].__match_args__ == ("b",)
+    assert types["class_"].__match_args__ == ("c",)
