@@ -159,7 +159,7 @@ function callRow(call) {
   const row = make("button", {type: "button", class: good(call) ? "call" : "call failed", "data-number": call.number,
     "aria-label": `${call.title} from ${call.client} to the ${call.lane}, ${outcome}`},
     make("span", {text: clock}),
-    make("span", {text: `${call.client} ${call.netid}`}),
+    make("span", {text: call.netid === "local" ? call.client : `${call.client} ${call.netid}`}),
     rung(call),
     make("span", {text: `${call.call_bytes} → ${call.done ? call.reply_bytes : "?"}`}),
     make("span", {text: `${call.title} ${outcome}`, class: good(call) ? "" : "bad"}));
