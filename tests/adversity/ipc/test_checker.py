@@ -66,6 +66,14 @@ def test_a_fault_with_messages_is_found(history: list[Event], fault: str) -> Non
     assert fault in faults(history)
 
 
+def test_one_message_that_was_away_explains_one_that_came_late_and_no_other() -> None:
+    late = [event("borrow", "", 3, 4, "unknown")]
+    for mtype in ("1", "2"):
+        late += [event("send", f"{mtype}:1", 0, 1), event("send", f"{mtype}:2", 2, 3)]
+        late += [event("receive", f"{mtype}:2", 5, 6), event("receive", f"{mtype}:1", 7, 8)]
+    assert len(faults(late)) == 2
+
+
 def test_what_was_lost_is_found_among_many() -> None:
     history = []
     for number in range(1000):
@@ -91,6 +99,13 @@ def test_what_was_lost_is_found_among_many() -> None:
         ],
         # Received at the same time: either may have been first.
         [*RIGHT[:2], event("receive", "1:2", 4, 6), event("receive", "1:1", 5, 7)],
+        # Borrowed, nobody knows which, since the connection was cut before the borrower saw it.
+        [
+            *RIGHT[:2],
+            event("borrow", "", 3, 4, "unknown"),
+            event("receive", "1:2", 5, 6),
+            event("receive", "1:1", 7, 8),
+        ],
         # Borrowed by somebody who died, and put back.
         [*RIGHT[:2], event("borrow", "1:1", 3, 4), event("receive", "1:2", 5, 6), event("receive", "1:1", 7, 8)],
     ],
