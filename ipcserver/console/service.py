@@ -10,7 +10,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -22,6 +21,7 @@ from ipcserver.console.resources import root
 from ipcserver.console.traffic import Recorder
 from ipcserver.console.views import machine_view
 from oncrpc.explain import Programs
+from oncrpc.tx.sockets import CannotServe
 from rpcbind_reg.program import Portmapper, Rpcbind3, Rpcbind4
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Console:
         """Take the port.
 
         Raises:
-            CannotListenError: It cannot be had.
+            CannotServe: It cannot be had.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         made = socket.socket(family, socket.SOCK_STREAM)
@@ -119,7 +119,8 @@ class Console:
             made.listen(128)
         except OSError as error:
             made.close()
-            raise CannotListenError(self.host, self.port, error) from None
+            place = f"{self.host} port {self.port} for the console"
+            raise CannotServe(place, error) from None
         made.setblocking(False)
         self.port = made.getsockname()[1]
         self._socket = made

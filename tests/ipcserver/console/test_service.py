@@ -5,16 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ipcserver.client import connect
-from tests.ipcserver.serving import Serving
+from tests.ipcserver.serving import IPCSERVER, Serving
 from tests.oncrpc.test_explain import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ipcserver.client import IPC
 
@@ -184,6 +186,26 @@ def test_health_and_metrics_are_for_machines(port: int, ipc: IPC) -> None:
     health = ask(port, "/healthz")
     assert (health.status, health.body) == (200, b"ok\n")
     assert b'procedure="RIPC_INFO"' in ask(port, "/metrics").body
+
+
+def test_a_port_that_is_taken_ends_the_start_with_one_line(port: int, tmp_path: Path) -> None:
+    command = [
+        *IPCSERVER,
+        "serve",
+        "--state",
+        str(tmp_path),
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--portmapper",
+        "none",
+    ]
+    done = subprocess.run(
+        [*command, "--console", f"127.0.0.1:{port}"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"ipcserver: cannot listen on .* for the console: Address already in use\n", done.stderr)
 
 
 def test_a_server_with_a_page_that_listens_stops_in_good_order(serving: Serving, port: int) -> None:
