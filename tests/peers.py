@@ -59,6 +59,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "make": "make",
     "nmap": "nmap",
     "nsenter": "util-linux",
+    "perl": "perl",
     "pkg-config": "pkg-config",
     "rpc.rstatd": "rstatd",
     "rpc.rusersd": "rusersd",

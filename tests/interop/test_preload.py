@@ -10,7 +10,7 @@ import pytest
 
 from ipcserver.client import connect
 from tests.ipcserver.serving import Serving
-from tests.peers import ROOT, Background, environment, find, require, unavailable, wait_until
+from tests.peers import ROOT, Background, environment, find, require, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +100,13 @@ def _run(env: dict[str, str], *arguments: str) -> str:
     return f"{done.stdout}ended with {done.returncode}\n"
 
 
+def _perl() -> str:
+    require("perl")
+    perl = find("perl")
+    assert perl is not None
+    return perl
+
+
 def test_a_c_program_sees_the_kernels_results_errors_and_fields(program: Path, preloaded: dict[str, str]) -> None:
     native = _run(environment(), str(program))
     assert native.count("\n") > 70
@@ -107,9 +114,7 @@ def test_a_c_program_sees_the_kernels_results_errors_and_fields(program: Path, p
 
 
 def test_perls_modules_see_the_kernels_results(preloaded: dict[str, str]) -> None:
-    perl = find("perl")
-    if perl is None:
-        unavailable("not installed: perl; apt-get install perl")
+    perl = _perl()
     script = str(HERE / "sysv_program.pl")
     native = _run(environment(), perl, script)
     assert native.endswith("ended with 0\n")
@@ -117,7 +122,6 @@ def test_perls_modules_see_the_kernels_results(preloaded: dict[str, str]) -> Non
 
 
 def test_pythons_sysv_ipc_sees_the_kernels_results(preloaded: dict[str, str]) -> None:
-    pytest.importorskip("sysv_ipc")
     native = _run(environment(), sys.executable, "-c", SYSV_IPC)
     assert native.endswith("ended with 0\n")
     assert _run(preloaded, sys.executable, "-c", SYSV_IPC) == native
@@ -126,9 +130,7 @@ def test_pythons_sysv_ipc_sees_the_kernels_results(preloaded: dict[str, str]) ->
 def test_two_programs_share_a_queue_of_the_server_and_a_restart_in_between(
     server: Serving, preloaded: dict[str, str], tmp_path: Path
 ) -> None:
-    perl = find("perl")
-    if perl is None:
-        unavailable("not installed: perl; apt-get install perl")
+    perl = _perl()
     key = 0x7E57
     receive = f'$q = msgget({key}, 01600); msgrcv($q, $b, 100, 0, 0) or die $!; print unpack("x[l!] a*", $b), "\\n"'
     send = f'$q = msgget({key}, 01600); msgsnd($q, pack("l! a*", 3, "across"), 0) or die $!'
@@ -144,9 +146,7 @@ def test_two_programs_share_a_queue_of_the_server_and_a_restart_in_between(
 def test_without_a_server_the_program_gets_an_errno_of_the_manual_page_and_the_user_the_reason(
     library: Path, tmp_path: Path
 ) -> None:
-    perl = find("perl")
-    if perl is None:
-        unavailable("not installed: perl; apt-get install perl")
+    perl = _perl()
     nobody = str(tmp_path / "nobody.sock")
     env = environment(LD_PRELOAD=str(library), IPCSERVER=nobody, IPCSERVER_PATIENCE="0")
     said = _run(env, perl, "-e", "$|=1; print defined msgget(1, 01600) ? 'done' : $!{ENOSPC} ? 'ENOSPC' : $!, qq(\\n)")

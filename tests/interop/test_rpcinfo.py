@@ -88,7 +88,7 @@ def test_after_a_crash_and_a_new_start_it_is_registered_once(namespace: Namespac
     assert registered(namespace) == BOTH, "rpcbind does not know of the crash"
     server = start(tmp_path, namespace=namespace)
     # What rpcbind says is what the first life left, until the second has looked.
-    server.wait_for_output("udp at 127.0.0.1.2.88: registered at")
+    server.background.wait_for_output("udp at 127.0.0.1.2.88: registered at")
     assert registered(namespace) == BOTH
     assert namespace.run("rpcinfo", "-T", "tcp", "127.0.0.1", PROGRAM, "1").stdout == READY
     server.stop()
