@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ipcserver._gen import ipc as gen
 from ipcserver.errors import IPCError, SessionLost
+from ipcserver.hypers import to_hyper
 from oncrpc import sync
 from oncrpc.auth import AuthSys
 from oncrpc.errors import LocalRPCError, RPCError, SystemFailure
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from oncrpc.auth import Credential
 
-__all__ = ["Calls", "from_hyper", "ok", "to_hyper"]
+__all__ = ["Calls", "ok"]
 
 T = TypeVar("T")
 
@@ -40,16 +41,6 @@ _GOODBYE_S: Final = 1.0
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
-
-
-def to_hyper(value: int) -> gen.ripc_hyper:
-    """Return a signed 64-bit value as the two words of the wire."""
-    return gen.ripc_hyper(value >> 32, value & 0xFFFFFFFF)
-
-
-def from_hyper(value: gen.ripc_hyper) -> int:
-    """Return the 64-bit value of two words."""
-    return value.hi << 32 | value.lo
 
 
 _NO_SESSION: Final = gen.ripc_hyper(0, 0)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from ipcserver._gen import ipc as gen
-from ipcserver.calls import Calls, from_hyper, ok, to_hyper
+from ipcserver.calls import Calls, ok
+from ipcserver.hypers import from_hyper, to_hyper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from rich import box
 from rich.table import Table
 
+from ipcserver.hypers import from_hyper
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -49,14 +51,9 @@ def owner_text(uid: int) -> str:
         return str(uid)
 
 
-def _int(value: gen.ripc_hyper) -> int:
-    """Return the 64-bit value of two words."""
-    return value.hi << 32 | value.lo
-
-
 def _time(value: gen.ripc_hyper) -> str:
     """Return a time in local form, or "never"."""
-    seconds = _int(value)
+    seconds = from_hyper(value)
     if seconds == 0:
         return "never"
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
@@ -82,7 +79,7 @@ def queues_table(queues: Iterable[gen.ripc_msqid_ds]) -> Table:
             owner_text(ds.perm.uid),
             mode_text(ds.perm.mode),
             str(ds.qnum),
-            str(_int(ds.cbytes)),
+            str(from_hyper(ds.cbytes)),
             _time(ds.stime),
             _time(ds.rtime),
         )
@@ -98,7 +95,7 @@ def segments_table(segments: Iterable[gen.ripc_shmid_ds]) -> Table:
             str(ds.id),
             owner_text(ds.perm.uid),
             mode_text(ds.perm.mode),
-            str(_int(ds.segsz)),
+            str(from_hyper(ds.segsz)),
             str(ds.nattch),
             "dest" if ds.removed else "",
         )
@@ -128,16 +125,16 @@ def limits_table(info: gen.ripc_info_res) -> Table:
         ("queues (msgmni)", limits.msgmni, info.queues.used),
         ("bytes in a message (msgmax)", limits.msgmax, ""),
         ("bytes in a new queue (msgmnb)", limits.msgmnb, ""),
-        ("messages", "", _int(info.queues.parts)),
-        ("bytes of messages", "", _int(info.queues.bytes_)),
+        ("messages", "", from_hyper(info.queues.parts)),
+        ("bytes of messages", "", from_hyper(info.queues.bytes_)),
         ("semaphore sets (semmni)", limits.semmni, info.sets.used),
         ("semaphores in a set (semmsl)", limits.semmsl, ""),
-        ("semaphores in all (semmns)", limits.semmns, _int(info.sets.parts)),
+        ("semaphores in all (semmns)", limits.semmns, from_hyper(info.sets.parts)),
         ("operations in a semop (semopm)", limits.semopm, ""),
         ("value of a semaphore (semvmx)", limits.semvmx, ""),
         ("segments (shmmni)", limits.shmmni, info.segments.used),
-        ("bytes in a segment (shmmax)", _int(limits.shmmax), ""),
-        ("bytes in all segments (shmall)", _int(limits.shmall), _int(info.segments.bytes_)),
+        ("bytes in a segment (shmmax)", from_hyper(limits.shmmax), ""),
+        ("bytes in all segments (shmall)", from_hyper(limits.shmall), from_hyper(info.segments.bytes_)),
         ("sessions", "", info.sessions),
         ("waiting calls", "", info.waiters),
     ):
@@ -153,7 +150,7 @@ def as_json(ds: Any) -> dict[str, Any]:
         if name == "perm":
             result.update({part: getattr(value, part) for part in value.__dataclass_fields__})
         else:
-            result[name] = _int(value) if hasattr(value, "hi") else value
+            result[name] = from_hyper(value) if hasattr(value, "hi") else value
     return result
 
 

@@ -18,7 +18,7 @@ from ipcserver._gen.ipc import (
     ripc_limits,
 )
 from ipcserver._gen.machine import machine_limits
-from ipcserver.machine.hypers import from_hyper, to_hyper
+from ipcserver.hypers import from_hyper, to_hyper
 
 __all__ = ["LINUX", "MESSAGE_OVERHEAD", "PAGE", "SOLARIS_2", "Limits"]
 

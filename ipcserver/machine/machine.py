@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipcserver._gen import machine as gen
 from ipcserver._gen.ipc import RIPC_EBUSY, RIPC_EINTR, RIPC_OK
+from ipcserver.hypers import from_hyper
 from ipcserver.machine import outcomes, snapshot
 from ipcserver.machine.accounts import Accounts
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import from_hyper
 from ipcserver.machine.limits import Limits
 from ipcserver.machine.owners import Call, Owners
 from ipcserver.machine.queues import Queues

@@ -23,10 +23,10 @@ from ipcserver._gen.ipc import (
     ripc_msgrcv_res_RIPC_OK,
     ripc_msqid_ds,
 )
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine import permissions
 from ipcserver.machine.backlog import Backlog
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import from_hyper, to_hyper
 from ipcserver.machine.ids import Table
 from ipcserver.machine.limits import MESSAGE_OVERHEAD
 from ipcserver.machine.lines import Excepting, Ranked, join, leave

@@ -28,9 +28,9 @@ from ipcserver._gen.ipc import (
     ripc_shmstat_res_RIPC_OK,
     ripc_use,
 )
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine import permissions
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import from_hyper, to_hyper
 from ipcserver.machine.ids import INDEXES, Identified
 from ipcserver.machine.permissions import READ
 

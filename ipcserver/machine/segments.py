@@ -26,9 +26,9 @@ from ipcserver._gen.ipc import (
     ripc_word_res_RIPC_OK,
 )
 from ipcserver._gen.machine import OWNER_DATAGRAM
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine import permissions
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import from_hyper, to_hyper
 from ipcserver.machine.ids import Table
 from ipcserver.machine.limits import PAGE
 from ipcserver.machine.outcomes import stamp_refusal

@@ -28,9 +28,9 @@ from ipcserver._gen.ipc import (
     ripc_semid_ds,
 )
 from ipcserver._gen.machine import OWNER_DATAGRAM
+from ipcserver.hypers import to_hyper
 from ipcserver.machine import permissions
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import to_hyper
 from ipcserver.machine.ids import Table
 from ipcserver.machine.lines import join, leave
 from ipcserver.machine.outcomes import status_refusal

@@ -26,8 +26,8 @@ from ipcserver._gen.ipc import (
     ripc_hello_res_RIPC_OK,
 )
 from ipcserver._gen.machine import OWNER_SESSION, machine_body
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine.errors import Refused
-from ipcserver.machine.hypers import from_hyper, to_hyper
 from ipcserver.machine.limits import MESSAGE_OVERHEAD
 from ipcserver.machine.owners import Owner
 from ipcserver.machine.waiting import MILLISECOND

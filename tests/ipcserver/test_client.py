@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ipcserver._gen import ipc as gen
-from ipcserver.calls import from_hyper, to_hyper
 from ipcserver.client import IPC, Message
 from ipcserver.client import connect as connect_ipc
 from ipcserver.errors import IPCError
+from ipcserver.hypers import from_hyper, to_hyper
 from tests.ipcserver.serving import Serving
 from tests.peers import wait_until
 

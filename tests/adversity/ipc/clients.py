@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ipcserver._gen import ipc as gen
-from ipcserver.calls import to_hyper
 from ipcserver.client import IPC, connect
 from ipcserver.errors import IPCError
+from ipcserver.hypers import to_hyper
 from oncrpc import sync
 from oncrpc.auth import AuthSys
 from oncrpc.errors import RPCError

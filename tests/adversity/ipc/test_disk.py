@@ -19,7 +19,7 @@ from oncrpc import sync
 from oncrpc.errors import RPCError
 from tests.ipcserver.journal.test_sqlite import fill, small_disk
 from tests.ipcserver.serving import Serving
-from tests.peers import require, wait_until
+from tests.peers import require, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def traced(server: Serving, log: Path, *options: str) -> Iterator[None]:
         assert tracer.stderr is not None
         said = tracer.stderr.readline()
         if "attached" not in said:
-            pytest.skip(f"strace may not attach here: {said.strip()}")
+            unavailable(f"strace may not attach here: {said.strip()}")
         yield
     finally:
         tracer.terminate()

@@ -8,8 +8,8 @@ from typing import Any, Final
 from ipcserver._gen import ipc as wire
 from ipcserver._gen import machine as gen
 from ipcserver._gen.ipc import RIPC_BY_ID, ripc_hyper, ripc_stat_by
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine import Limits, Machine, body, start
-from ipcserver.machine.hypers import from_hyper, to_hyper
 
 __all__ = ["MS", "Lab", "Process", "plain"]
 

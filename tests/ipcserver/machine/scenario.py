@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipcserver._gen import ipc as wire
 from ipcserver._gen import machine as gen
+from ipcserver.hypers import to_hyper
 from ipcserver.machine import Limits, Machine, body, start
-from ipcserver.machine.hypers import to_hyper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

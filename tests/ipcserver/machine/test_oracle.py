@@ -27,7 +27,7 @@ from ipcserver._gen.ipc import (
     RIPC_UNDO,
     ripc_status,
 )
-from ipcserver.machine.hypers import from_hyper
+from ipcserver.hypers import from_hyper
 from ipcserver.machine.queues import Receiver, Sender
 from tests.ipcserver.machine.kernel import Kernel, KernelProcess, User, name_of
 from tests.ipcserver.machine.lab import Lab, Process

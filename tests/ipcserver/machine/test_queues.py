@@ -21,8 +21,8 @@ from ipcserver._gen.ipc import (
     RIPC_NOWAIT,
     RIPC_OK,
 )
+from ipcserver.hypers import from_hyper
 from ipcserver.machine import Limits
-from ipcserver.machine.hypers import from_hyper
 from tests.ipcserver.machine.lab import Lab, Process
 
 

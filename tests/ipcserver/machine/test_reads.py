@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipcserver._gen.ipc import RIPC_BY_INDEX, RIPC_BY_INDEX_ANY, RIPC_CHUNK, RIPC_EACCES, RIPC_EINVAL, RIPC_UNDO
-from ipcserver.machine.hypers import from_hyper
+from ipcserver.hypers import from_hyper
 from tests.ipcserver.machine.lab import Lab, Process
 
 

@@ -26,8 +26,8 @@ from ipcserver._gen.ipc import (
     RIPC_UNDO,
 )
 from ipcserver._gen.machine import OP_MSGSND
+from ipcserver.hypers import from_hyper, to_hyper
 from ipcserver.machine import Limits, body
-from ipcserver.machine.hypers import from_hyper, to_hyper
 from tests.ipcserver.machine.lab import Lab, Process
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import xdr
 from ipcserver._gen.ipc import ripc_hyper
-from ipcserver.machine.hypers import from_hyper, to_hyper
+from ipcserver.hypers import from_hyper, to_hyper
 
 
 @given(value=st.integers(-(2**63), 2**63 - 1))
