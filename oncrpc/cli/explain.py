@@ -59,12 +59,13 @@ def explain(
     HEX is hexadecimal as it is found: with blanks, colons or 0x, or as xxd, hexdump -C and tshark -x print it; - (or
     nothing) reads it, or the bytes themselves, from standard input. Programs of installed .x files are known by name.
 
-    \b
-    oncrpc explain 800000287c5f1e2a 0000000000000002 000186a0000000020000000300000000 ...
-    oncrpc explain --spec nfs.x --file datagram.bin
-    xxd -p reply.bin | oncrpc explain --call 100000.2.3
-
     Exit status: 0 the message is in order; 1 it is not, and the output says where; 2 the command line is wrong.
+
+    \b
+    Examples:
+      oncrpc explain 800000287c5f1e2a 0000000000000002 000186a0000000020000000300000000 ...
+      oncrpc explain --spec nfs.x --file datagram.bin
+      xxd -p reply.bin | oncrpc explain --call 100000.2.3
     """  # noqa: D301 - click reads the backspace
     programs = Programs()
     for path in spec:
