@@ -31,6 +31,7 @@ class Options(BaseOptions):
         ["portmapper_port", None, None, "Port of the builtin portmapper."],
         ["trust", None, None, "Networks whose AUTH_SYS is believed, with blanks between them."],
         ["limits", None, None, "linux or solaris2."],
+        ["limit", None, None, "Single limits that differ from the preset, NAME=NUMBER, with commas between them."],
         ["console", None, None, "Address and port of the web console."],
     ]
 
