@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Final
 
 from oncrpc.auth import AuthNone, AuthSys
 from oncrpc.errors import AuthenticationFailed, AuthStat
+from oncrpc.trust import LOOPBACK, NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from oncrpc.program import Call
 
-__all__ = ["NOBODY", "Identities", "Identity", "Trust", "TrustError"]
+__all__ = ["REMEMBERED", "Identities", "Identity", "Trust", "TrustError"]
 
 REMEMBERED: Final = 4096
 """Most callers, and most addresses, that are remembered to save a look-up."""
-
-NOBODY = 65534
-"""The uid and gid of callers who gave no identity, or whose claim to be root is not believed."""
 
 
 class TrustError(ValueError):
@@ -108,7 +106,8 @@ def _groups(uid: int, gid: int) -> tuple[int, ...]:
         return ()
 
 
-LOOPBACK = (Trust(ip_network("127.0.0.0/8")), Trust(ip_network("::1/128")))
+_ALWAYS: Final = tuple(Trust(ip_network(network)) for network in LOOPBACK)
+"""What is believed behind all that the operator names, without root."""
 
 
 class Identities:
@@ -120,7 +119,7 @@ class Identities:
     """
 
     def __init__(self, trusts: Sequence[Trust] = ()) -> None:
-        self._trusts = (*trusts, *LOOPBACK)
+        self._trusts = (*trusts, *_ALWAYS)
         self._by_host: dict[str, Trust | None] = {}
 
     def of(self, call: Call) -> Identity:

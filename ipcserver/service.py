@@ -24,13 +24,13 @@ from twisted.logger import Logger
 
 from ipcserver.bind import Sockets, bind_hosts, bind_service
 from ipcserver.config import PORT, PORTMAPPER_PORT, UNPRIVILEGED_PORTMAPPER_PORT, Config, ConfigError
-from ipcserver.identity import LOOPBACK, Identities
+from ipcserver.identity import Identities
 from ipcserver.journal import JournalError, MemoryJournal, SQLiteJournal
 from ipcserver.machine import LINUX, SOLARIS_2, Limits, Machine, start
 from ipcserver.notify import notify
 from ipcserver.program import IPCProgram
 from ipcserver.replica import Replica, Settings
-from oncrpc.trust import Trust
+from oncrpc.trust import LOOPBACK, Trust
 from oncrpc.tx.service import RPCService
 from oncrpc.tx.sockets import CannotServe
 from rpcbind_reg.client import SOCKET_PATHS
@@ -149,7 +149,7 @@ class IPCService(Service):
             self._close_sockets()
             raise StartError(str(error)) from None
         super().startService()  # type: ignore[no-untyped-call]
-        networks = tuple(str(trust.network) for trust in (*self.config.trust, *LOOPBACK))
+        networks = (*(str(trust.network) for trust in self.config.trust), *LOOPBACK)
         self.rpc = RPCService(
             [IPCProgram(self.replica, Identities(self.config.trust))],
             sockets.bound,

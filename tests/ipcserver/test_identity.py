@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ipcserver.identity import NOBODY, Identities, Identity, Trust, TrustError
+from ipcserver.identity import Identities, Identity, Trust, TrustError
 from oncrpc.auth import AUTH_NONE, AuthSys
 from oncrpc.errors import AuthenticationFailed, AuthStat
 from oncrpc.program import Peer, PeerCredentials
+from oncrpc.trust import NOBODY
 
 
 class _Connection:

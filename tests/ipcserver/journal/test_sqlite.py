@@ -14,7 +14,7 @@ import pytest
 from ipcserver.journal import JournalClosed, JournalFull, JournalUnwritable, SQLiteJournal
 from ipcserver.journal.sqlite import BATCH_COMMANDS, RESERVE_BYTES
 from tests.ipcserver.journal.stores import append, at_once, contents, save_snapshot, started, wait_for
-from tests.peers import require
+from tests.peers import require, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,7 +166,7 @@ def small_disk(tmp_path: Path, size: str) -> Iterator[Path]:
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs to mount a tmpfs")
+        unavailable("needs to mount a tmpfs")
     try:
         yield place
     finally:
