@@ -6,6 +6,7 @@ Nothing is decided here but what belongs to the transport: who calls, and what f
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ipcserver._gen import ipc as gen
@@ -68,6 +69,21 @@ class IPCProgram(gen.IPCPROG_1_Server):
         """The machine's pure reads: what is committed and applied, nothing else."""
         reads: Reads = self._replica.read
         return reads
+
+    def _ask(self, call: Call, read: Callable[[], Any]) -> Result[Any]:
+        """Answer with what a read finds, once it sees all that its caller may know of."""
+
+        def answer() -> None:
+            try:
+                found = read()
+            except Exception as error:  # noqa: BLE001 - fail() knows what to make of it
+                call.fail(error)
+            else:
+                call.reply(found)
+
+        connection = call.connection
+        self._replica.when_seen(answer, connection=0 if connection is None else connection.id)
+        return LATER
 
     # -- how a call is carried out ---------------------------------------------------
 
@@ -137,7 +153,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
     def ripc_info(self, call: Call) -> Result[gen.ripc_info_res]:
         """Tell limits and use."""
         self._caller(call)
-        return self._read.info()
+        return self._ask(call, self._read.info)
 
     # -- message queues ------------------------------------------------------------------
 
@@ -171,7 +187,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_msgstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_msgstat_res]:
         """msgctl(2), IPC_STAT, MSG_STAT, MSG_STAT_ANY."""
-        return self._read.msgstat(self._caller(call), arg)
+        return self._ask(call, partial(self._read.msgstat, self._caller(call), arg))
 
     def ripc_msgset(self, call: Call, arg: gen.ripc_msgset_args) -> Result[gen.ripc_status]:
         """msgctl(2), IPC_SET."""
@@ -183,7 +199,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_msglist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_msglist_res]:
         """List the queues, a page at a time."""
-        return self._read.msglist(self._caller(call), _page(call, arg))
+        return self._ask(call, partial(self._read.msglist, self._caller(call), _page(call, arg)))
 
     # -- semaphore sets ----------------------------------------------------------------------
 
@@ -197,7 +213,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_semstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_semstat_res]:
         """semctl(2), IPC_STAT, SEM_STAT, SEM_STAT_ANY."""
-        return self._read.semstat(self._caller(call), arg)
+        return self._ask(call, partial(self._read.semstat, self._caller(call), arg))
 
     def ripc_semset(self, call: Call, arg: gen.ripc_set_args) -> Result[gen.ripc_status]:
         """semctl(2), IPC_SET."""
@@ -209,18 +225,23 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_semlist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_semlist_res]:
         """List the semaphore sets, a page at a time."""
-        return self._read.semlist(self._caller(call), _page(call, arg))
+        return self._ask(call, partial(self._read.semlist, self._caller(call), _page(call, arg)))
 
     def ripc_semgetval(self, call: Call, arg: gen.ripc_semnum_args) -> Result[gen.ripc_semval_res]:
         """semctl(2), GETVAL, GETPID, GETNCNT, GETZCNT."""
-        return self._read.semgetval(self._caller(call), arg)
+        return self._ask(call, partial(self._read.semgetval, self._caller(call), arg))
 
     def ripc_semgetall(self, call: Call, arg: int) -> Result[gen.ripc_semall_res]:
         """semctl(2), GETALL."""
-        result: gen.ripc_semall_res = self._read.semgetall(self._caller(call), arg)
-        if isinstance(result, gen.ripc_semall_res_RIPC_OK) and 8 + 4 * len(result.vals) > call.reply_limit:
-            return gen.ripc_semall_res_default(gen.RIPC_ETOOBIG)
-        return result
+        caller = self._caller(call)
+
+        def read() -> gen.ripc_semall_res:
+            result: gen.ripc_semall_res = self._read.semgetall(caller, arg)
+            if isinstance(result, gen.ripc_semall_res_RIPC_OK) and 8 + 4 * len(result.vals) > call.reply_limit:
+                return gen.ripc_semall_res_default(gen.RIPC_ETOOBIG)
+            return result
+
+        return self._ask(call, read)
 
     def ripc_semsetval(self, call: Call, arg: gen.ripc_setval_args) -> Result[gen.ripc_status]:
         """semctl(2), SETVAL."""
@@ -249,7 +270,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
         room = max(0, call.reply_limit - _MSG_OVERHEAD)
         if arg.count > room:
             arg = replace(arg, count=room)
-        return self._read.shmread(self._caller(call), arg)
+        return self._ask(call, partial(self._read.shmread, self._caller(call), arg))
 
     def ripc_shmwrite(self, call: Call, arg: gen.ripc_shmwrite_args) -> Result[gen.ripc_stamp_res]:
         """Write bytes."""
@@ -269,7 +290,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_shmstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_shmstat_res]:
         """shmctl(2), IPC_STAT, SHM_STAT, SHM_STAT_ANY."""
-        return self._read.shmstat(self._caller(call), arg)
+        return self._ask(call, partial(self._read.shmstat, self._caller(call), arg))
 
     def ripc_shmset(self, call: Call, arg: gen.ripc_set_args) -> Result[gen.ripc_status]:
         """shmctl(2), IPC_SET."""
@@ -281,7 +302,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def ripc_shmlist(self, call: Call, arg: gen.ripc_list_args) -> Result[gen.ripc_shmlist_res]:
         """List the segments, a page at a time."""
-        return self._read.shmlist(self._caller(call), _page(call, arg))
+        return self._ask(call, partial(self._read.shmlist, self._caller(call), _page(call, arg)))
 
 
 def _page(call: Call, arg: gen.ripc_list_args) -> gen.ripc_list_args:

@@ -15,6 +15,11 @@ clock (``time_s``) is only noted. So no clock that is set back or forth makes a 
 **A full disk.** The batch that met it is answered RIPC_ENOSPC, except for what frees or merely waits, which is tried
 again on the journal's reserve. From then on calls that bring bytes (FILLING) are refused at once, the others are
 served, and four times a second the journal is asked whether there is space again.
+
+**What a read sees.** Everything acknowledged, since nothing is answered before it is applied; and the end of every
+connection that was noticed in the same turn of the reactor or before, since who saw a process die may expect its
+SEM_UNDO. So a read runs at the end of its turn, behind the commits of such ends, and waits for no other command; at
+once, if no other connection's end could change anything.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import gc
 import queue
 import struct
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -52,10 +58,13 @@ if TYPE_CHECKING:
     from ipcserver.journal import Journal, Recovered
     from ipcserver.machine.outcomes import Outcome
 
-__all__ = ["Done", "Progress", "Replica", "Settings", "refusal"]
+__all__ = ["Done", "Progress", "Read", "Replica", "Settings", "refusal"]
 
 Done: TypeAlias = "Callable[[Any], object]"
 """Called once with the outcome, in the type that ipc.x gives the procedure."""
+
+Read: TypeAlias = "Callable[[], object]"
+"""Reads the machine and answers."""
 
 Progress: TypeAlias = "Callable[[int, int], object]"
 """Called with the commands replayed so far and their total, about once a second."""
@@ -121,6 +130,9 @@ class Applies(Protocol):
     def holds_connection(self, connection: int) -> bool:
         """Tell whether anything is kept for a connection."""
 
+    def owes_others(self, connection: int) -> bool:
+        """Tell whether the end of any other connection could change what a read sees."""
+
     def snapshot(self) -> bytes:
         """Encode the state."""
 
@@ -158,6 +170,24 @@ class _Entry:
         self.command = command
         self.done = done
         self.retried = False
+
+
+def _bring_forward(entries: list[_Entry], ended: list[int]) -> None:
+    """Put the ends of connections before what others asked for in the same turn.
+
+    In which order a turn finds the sockets that have something is chance, and whoever saw a process die may have asked
+    since. Nobody has an answer to the commands of this turn yet, so any order of theirs is right that keeps each
+    connection's own.
+
+    Args:
+        entries: The commands of a turn; changed in place, tickets and times ascend as before.
+        ended: The connections whose CONNECTION_CLOSED is among them.
+    """
+    numbers = [(entry.command.ticket, entry.command.clock_ns) for entry in entries]
+    first = set(ended)
+    entries.sort(key=lambda entry: entry.command.connection not in first)
+    for entry, (ticket, clock) in zip(entries, numbers, strict=True):
+        entry.command.ticket, entry.command.clock_ns = ticket, clock
 
 
 class Replica:
@@ -209,6 +239,12 @@ class Replica:
         self._full = False
         self._broken = False
         self._owed: list[int] = []  # connections whose CONNECTION_CLOSED was not committed yet
+        # Reads: of this turn; behind an end of a connection, with how many ends must have been settled.
+        self._ended: list[int] = []  # connections that ended in this turn
+        self._ends_entered = self._ends_settled = 0
+        self._reads: list[Read] = []
+        self._reads_call: IDelayedCall | None = None
+        self._reads_behind: deque[tuple[int, list[Read]]] = deque()
         self._mend_call: IDelayedCall | None = None
         # Snapshots.
         self._logged_commands = 0
@@ -340,6 +376,7 @@ class Replica:
         if self._drained is None:
             self._drained = Deferred()
             self._flush()
+            self._finish_turn()
             for call in (self._tick_call, self._mend_call):
                 if call is not None and call.active():
                     call.cancel()
@@ -385,7 +422,47 @@ class Replica:
         if self._drained is not None:
             return
         if self._in_hand or self._gathered or self._machine.holds_connection(connection):
-            self._enter(_Entry(self._command(_CLOSED, _NOBODY, connection, 0), None))
+            self._enter_end(connection)
+
+    def _enter_end(self, connection: int) -> None:
+        self._ends_entered += 1
+        if self._journal.keeps:
+            self._ended.append(connection)
+        self._enter(_Entry(self._command(_CLOSED, _NOBODY, connection, 0), None))
+
+    def when_seen(self, read: Read, *, connection: int = 0) -> None:
+        """Run a read when it sees what its caller may know of.
+
+        Args:
+            read: Called once: now, at the end of this turn of the reactor, or when the ends of connections that were
+                noticed up to then are committed and applied, or refused by a broken disk.
+            connection: The caller's own.
+        """
+        pending = self._in_hand or self._gathered or self._ends_settled < self._ends_entered
+        if self._drained is not None or not (pending or self._machine.owes_others(connection)):
+            read()
+            return
+        self._reads.append(read)
+        if self._reads_call is None:
+            self._reads_call = self._reactor.callLater(0, self._finish_turn)
+
+    def _finish_turn(self) -> None:
+        """Run the reads of a turn, or put them behind the ends of connections that are being committed."""
+        if self._reads_call is not None and self._reads_call.active():
+            self._reads_call.cancel()
+        self._reads_call = None
+        reads, self._reads = self._reads, []
+        if self._ends_settled < self._ends_entered:
+            self._reads_behind.append((self._ends_entered, reads))
+        else:
+            self._run(reads)
+
+    def _run(self, reads: list[Read]) -> None:
+        for read in reads:
+            try:
+                read()
+            except Exception:  # noqa: BLE001 - one caller's fault must not cost the others their answers
+                self._log.failure("An answer could not be delivered")
 
     def _command(self, body: machine_body, caller: machine_caller, connection: int, xid: int) -> machine_command:
         self._ticket += 1
@@ -412,6 +489,9 @@ class Replica:
             self._flush_call.cancel()
         self._flush_call = None
         gathered, self._gathered = self._gathered, []
+        if self._ended:
+            _bring_forward(gathered, self._ended)
+            self._ended = []
         self._in_hand += len(gathered)
         step = self._settings.turn_slice
         encode = self._encode
@@ -440,6 +520,8 @@ class Replica:
                 self._broken = True
                 self._log.error("{error}; calls are answered RIPC_EIO until it can be", error=error)
             self._refuse(entries, ipc.RIPC_EIO)
+        while self._reads_behind and self._reads_behind[0][0] <= self._ends_settled:
+            self._run(self._reads_behind.popleft()[1])
         self._close_if_drained()
 
     def _apply(self, entry: _Entry) -> None:
@@ -448,6 +530,8 @@ class Replica:
             self._waiting[command.ticket] = entry.done
         elif command.body.op == machine_op.OP_TICK:
             self._ticking = False
+        elif command.body.op == machine_op.OP_CONNECTION_CLOSED:
+            self._ends_settled += 1
         for ticket, outcome in self._machine.apply(command):
             done = self._waiting.pop(ticket, None)
             if done is not None:
@@ -502,6 +586,7 @@ class Replica:
             if op == machine_op.OP_TICK:
                 self._ticking = False
             elif op == machine_op.OP_CONNECTION_CLOSED:
+                self._ends_settled += 1
                 self._owed.append(command.connection)
             elif status == ipc.RIPC_ENOSPC and op not in FILLING and not entry.retried:
                 entry.retried = True
@@ -523,7 +608,7 @@ class Replica:
     def _submit_owed(self) -> None:
         owed, self._owed = self._owed, []
         for connection in owed:
-            self._enter(_Entry(self._command(_CLOSED, _NOBODY, connection, 0), None))
+            self._enter_end(connection)
 
     def _reclaimed(self, error: JournalError | None) -> None:
         if self._drained is not None:

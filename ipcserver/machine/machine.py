@@ -34,6 +34,10 @@ _CONTEXT: Final = attrgetter("ctx")
 _CONTEXT_OF_SET: Final = attrgetter("set.ctx")
 
 
+_FEW: Final = 8
+"""More connections than these are not looked through for each read."""
+
+
 def _small(_args: object) -> int:
     return 0
 
@@ -257,6 +261,13 @@ class Machine:
         """Tell whether CONNECTION_CLOSED for it would change anything, as far as commands have been applied."""
         found = self.owners.connections.get(connection)
         return found is not None and not found.idle
+
+    def owes_others(self, connection: int) -> bool:
+        """Tell whether the end of any other connection than this would undo something; rather too often than not."""
+        connections = self.owners.connections
+        if len(connections) > _FEW:
+            return True
+        return any(other.undoes for number, other in connections.items() if number != connection)
 
     def snapshot(self) -> bytes:
         """Encode everything (machine_snapshot of machine.x); equal machines give equal bytes."""

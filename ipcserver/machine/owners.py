@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ipcserver._gen.ipc import RIPC_BOUND
 from ipcserver._gen.machine import OWNER_CONNECTION, OWNER_DATAGRAM, machine_owner, machine_owner_kind
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ class Connection(Owner):
     def idle(self) -> bool:
         """Whether its end would change nothing."""
         return not (self.waits or self.adjusted or self.attached or self.sessions)
+
+    @property
+    def undoes(self) -> bool:
+        """Whether its end would undo anything at once, and not only leave a session to its lease."""
+        if self.waits or self.adjusted or self.attached:
+            return True
+        return any(session.waits or session.flags & RIPC_BOUND for session in self.sessions.values())
 
 
 class Datagrams(Owner):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +62,9 @@ class Wheel:
 
     def holds_connection(self, connection: int) -> bool:
         return connection in self.connections
+
+    def owes_others(self, connection: int) -> bool:
+        return bool(self.connections - {0, connection})
 
     def snapshot(self) -> bytes:
         return b"".join(xdr.codec(gen.machine_command).encode(command) for command in self.log)
@@ -228,6 +232,119 @@ def test_a_journal_that_keeps_nothing_answers_within_submit() -> None:
     world = World(MemoryJournal())
     world.submit("MSGSND")
     assert world.outcomes == [ipc.RIPC_OK]
+
+
+# ---- what a read sees ----
+
+
+def test_a_read_runs_at_once_if_no_end_of_a_connection_could_change_what_it_sees(held: World) -> None:
+    held.journal.holding = False
+    held.submit("MSGSND", connection=5)
+    held.turn()
+    seen: list[int] = []
+    held.replica.when_seen(partial(seen.append, 1), connection=5)
+    assert seen == [1]
+    held.replica.when_seen(partial(seen.append, 2), connection=6)
+    assert seen == [1]
+    held.turn()
+    assert seen == [1, 2]
+
+
+def test_a_read_runs_in_its_turn_and_waits_for_no_command(held: World) -> None:
+    held.submit("MSGSND")
+    held.turn()
+    seen: list[str] = []
+    held.replica.when_seen(lambda: seen.extend(held.wheel.ops))
+    assert seen == []
+    held.turn()
+    assert seen == ["SERVER_STARTED"]
+
+
+@pytest.mark.parametrize("read_first", [False, True])
+def test_a_read_sees_the_end_of_each_connection_noticed_in_its_turn_or_before(held: World, read_first: bool) -> None:
+    held.submit("MSGSND", connection=5)
+    held.turn()
+    seen: list[str] = []
+    if read_first:
+        held.replica.when_seen(lambda: seen.extend(held.wheel.ops))
+    held.replica.connection_closed(5)
+    if not read_first:
+        held.turn()
+        held.replica.when_seen(lambda: seen.extend(held.wheel.ops))
+    held.turn()
+    held.submit("MSGSND")
+    held.turn()
+    held.journal.settle()
+    assert seen == []
+    held.journal.settle()
+    assert seen == ["SERVER_STARTED", "MSGSND", "CONNECTION_CLOSED"]
+
+
+def test_a_read_waits_for_no_end_of_a_connection_that_came_after_it(held: World) -> None:
+    seen: list[int] = []
+    for number in range(3):
+        held.submit("MSGSND", connection=5 + number)
+        held.turn()
+        held.replica.connection_closed(5 + number)
+        held.turn()
+        held.replica.when_seen(partial(seen.append, number))
+        held.turn()
+    held.journal.settle()
+    held.journal.settle()
+    assert seen == [0]
+
+
+def test_a_read_is_answered_when_the_disk_refuses_the_end_of_a_connection(held: World) -> None:
+    held.submit("MSGSND", connection=5)
+    held.replica.connection_closed(5)
+    seen: list[str] = []
+    held.replica.when_seen(lambda: seen.extend(held.wheel.ops))
+    held.turn()
+    held.journal.settle(JournalUnwritable("store", "broken"))
+    assert seen == ["SERVER_STARTED"]
+    held.turn(1)
+    held.replica.when_seen(lambda: seen.append("again"))
+    held.turn()
+    assert seen[1:] == []
+    held.journal.settle()
+    assert seen[1:] == ["again"]
+
+
+def test_a_read_that_fails_does_not_cost_the_others_their_answers(held: World) -> None:
+    seen: list[str] = []
+    held.submit("MSGSND")
+    held.replica.when_seen(lambda: 1 // 0)
+    held.replica.when_seen(lambda: seen.append("read"))
+    held.turn()
+    assert seen == ["read"]
+
+
+def test_reads_that_wait_are_answered_before_a_stop_is_over(held: World) -> None:
+    held.submit("MSGSND", connection=5)
+    held.replica.connection_closed(5)
+    seen: list[str] = []
+    held.replica.when_seen(lambda: seen.extend(held.wheel.ops))
+    stopped = held.replica.stop()
+    held.journal.settle()
+    assert seen == ["SERVER_STARTED", "MSGSND", "CONNECTION_CLOSED"]
+    assert stopped.called
+    held.replica.when_seen(lambda: seen.append("late"))
+    assert seen[-1] == "late"
+
+
+def test_an_end_of_a_connection_comes_before_what_others_ask_for_in_the_same_turn(held: World) -> None:
+    held.journal.holding = False
+    held.submit("MSGSND", connection=7)
+    held.submit("MSGRCV", connection=5)
+    held.replica.connection_closed(5)
+    held.submit("MSGSND", connection=8)
+    held.turn()
+    assert [(command.connection, command.body.op.name) for command in held.wheel.log[1:]] == [
+        (5, "OP_MSGRCV"),
+        (5, "OP_CONNECTION_CLOSED"),
+        (7, "OP_MSGSND"),
+        (8, "OP_MSGSND"),
+    ]
 
 
 # ---- restarts and time ----

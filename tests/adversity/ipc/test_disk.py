@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from oncrpc import sync
 from oncrpc.errors import RPCError
 from tests.ipcserver.journal.test_sqlite import fill, small_disk
 from tests.ipcserver.serving import Serving
-from tests.peers import require, unavailable, wait_until
+from tests.peers import Background, require, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,3 +197,33 @@ def test_a_server_told_to_stop_under_load_answers_and_ends_in_time(tmp_path: Pat
                     found.append(mine.receive(nowait=True).text)
         assert found[: len(acknowledged)] == acknowledged
         assert len(found) <= len(acknowledged) + 1
+
+
+_HOLDER = """
+import signal, sys
+from ipcserver._gen import ipc as gen
+from oncrpc import sync
+from oncrpc.auth import AuthSys
+stub = gen.IPCPROG_1_SyncClient(sync.open_caller(sys.argv[1], credential=AuthSys.current()))
+ctx = gen.ripc_ctx(gen.ripc_hyper(0, 0), 0, 0, 1)
+assert stub.ripc_semop(gen.ripc_semop_args(ctx, int(sys.argv[2]), 0, [gen.ripc_sembuf(0, -1, gen.RIPC_UNDO)])) == 0
+print("held", flush=True)
+signal.pause()
+"""
+"""A process that holds a semaphore with SEM_UNDO, without a session."""
+
+
+def test_who_saw_a_process_die_reads_what_its_undo_left_also_while_the_disk_is_slow(tmp_path: Path) -> None:
+    """D13: a read comes after each end of a connection that the server knew of, though its commit takes long."""
+    with Serving(tmp_path) as server, connect(server.tcp) as ipc:
+        semaphores = ipc.semget(nsems=1)
+        semaphores.set_values([1])
+        holder = Background([sys.executable, "-c", _HOLDER, server.tcp, str(semaphores.id)], tmp_path / "holder.log")
+        with holder:
+            holder.wait_for_output("held")
+            assert semaphores.values() == [0]
+            with traced(
+                server, tmp_path / "trace", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=500000"
+            ):
+                holder.kill()
+                assert semaphores.values() == [1]

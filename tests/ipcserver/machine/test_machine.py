@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ipcserver._gen.ipc import RIPC_EINTR, RIPC_ETIMEDOUT, RIPC_OK, RIPC_UNDO
+from ipcserver._gen.ipc import RIPC_BOUND, RIPC_EINTR, RIPC_ETIMEDOUT, RIPC_OK, RIPC_UNDO
 from ipcserver._gen.machine import OP_TICK, machine_caller, machine_command
 from ipcserver.machine import Limits, Machine, body, start
 from tests.ipcserver.machine.lab import MS, Lab
@@ -111,6 +111,36 @@ def test_connections_are_held_for_waits_undo_attachments_and_sessions() -> None:
     assert not holds(me.connection)
     lab.close(me.connection)
     lab.close(12345)
+
+
+def test_what_the_end_of_another_connection_would_undo_is_told() -> None:
+    lab = Lab()
+    owes = lab.machine.owes_others
+    me, other = lab.process(), lab.process()
+    queue, set_, segment = me.msgget(), me.semget(), me.shmget()
+    other.hello()
+    assert not owes(me.connection)
+    other.receive(queue)
+    assert owes(me.connection)
+    assert not owes(other.connection)
+    other.cancel()
+    assert not owes(me.connection)
+    other.goodbye()
+    other.session = 0
+    other.semop(set_, (0, 1, RIPC_UNDO))
+    assert owes(me.connection)
+    me.setval(set_, 0, 0)
+    other.attach(segment)
+    assert owes(me.connection)
+    other.detach(segment)
+    assert not owes(me.connection)
+    other.hello(flags=RIPC_BOUND)
+    assert owes(me.connection)
+    lab.close(other.connection)
+    assert not owes(me.connection)
+    for number in range(20):
+        lab.process().hello(number)
+    assert owes(me.connection)
 
 
 def test_one_xid_used_twice_on_a_connection_cancels_both_waits() -> None:
