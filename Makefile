@@ -23,6 +23,7 @@ help:  ## show this
 	@echo 'make run        start ipcserver here, in the foreground (ARGS="..." for ipcserver serve)'
 	@echo 'make test       run every test (TESTS="..." for pytest)'
 	@echo 'make lint       ruff check, ruff format --check, mypy --strict'
+	@echo 'make docs       build the site into build/docs, with pictures of the server at work'
 	@echo 'make generate   compile the .x files into the committed _gen modules again'
 	@echo 'make bench      measure this machine'
 	@echo 'make torture    kill, cut and crash a server for a while and count what it lost'
@@ -49,6 +50,15 @@ generate: $(VENV)/.run
 	    $(BIN)/xdr compile --package $$package._gen -o $$package/_gen $$package/spec/*.x || exit 1; \
 	done
 
+	$(BIN)/python tools/manpages.py contrib/man
+
+# Warnings are errors. Without Chromium the site is built without its pictures.
+docs: $(VENV)/.docs
+	$(BIN)/python tools/gallery.py build/gallery
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --jobs auto --quiet \
+	    --doctree-dir build/doctrees docs build/docs
+	@echo 'the site is build/docs/index.html'
+
 bench: $(VENV)/.test
 	for program in benchmarks/[!_]*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
@@ -66,7 +76,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	$(MAKE) -C examples/c clean
 
-.PHONY: help run test lint format generate bench torture fuzz clean
+.PHONY: help run test lint format generate docs bench torture fuzz clean
 
 # ---- the virtual environment: a stamp for what was put into it -----------------------------------------------------
 
@@ -84,6 +94,11 @@ $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo 'installing ipcserver and what its tests need into $(VENV) ...'
 	@$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo 'installing ipcserver and what builds its documentation into $(VENV) ...'
+	@$(PIP) install --editable '.[docs]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.fuzz: setup.cfg pyproject.toml | $(VENV)/bin/python

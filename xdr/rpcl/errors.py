@@ -1,7 +1,9 @@
 """What the compiler says about a bad file: every fault of a run, each with its place.
 
-CompileError        a run failed; holds every Diagnostic
-`- Diagnostic       one fault: file, line, column, the line itself, what was expected
+::
+
+    CompileError        a run failed; holds every Diagnostic
+    `- Diagnostic       one fault: file, line, column, the line itself, what was expected
 """
 
 from __future__ import annotations
