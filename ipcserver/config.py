@@ -7,8 +7,9 @@ which wins over the defaults here.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -40,6 +41,11 @@ UNPRIVILEGED_PORTMAPPER_PORT: Final = 6111
 """Where an ordinary user's portmapper listens."""
 
 HIGHEST_PORT: Final = 65535
+
+_NO_ID: Final = 0xFFFFFFFF
+"""The number that is nobody's: chown(2) takes it for "as it is"."""
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 
 SYSTEM_STATE: Final = Path("/var/lib/ipcserver")
 """The state directory of a server that root runs."""
@@ -96,6 +102,15 @@ class Config:
     console: tuple[str, int] | None = None
     """Address and port of the web console; None: there is none. It has no login, so loopback is its place."""
 
+    console_actions: bool = False
+    """Whether the console may change things: send, receive, semop, remove, for who has the token."""
+
+    console_token: str | None = field(default=None, repr=False)
+    """The token of the console's actions; None: a random one, told in the log."""
+
+    console_identity: tuple[int, int] | None = None
+    """Uid and gid that the console's actions are done as; None: those of the server's process."""
+
     user: str | None = None
     """The user to become after the ports are bound; only root can."""
 
@@ -133,7 +148,7 @@ class Config:
             ConfigError: An unknown name or a value that does not fit.
         """
         changes: dict[str, Any] = {}
-        known = {field.name for field in fields(self)}
+        known = {each.name for each in fields(self)}
         for name, value in settings.items():
             if name not in known:
                 message = f"{where}: there is no setting {name!r} (known: {', '.join(sorted(known))})"
@@ -164,10 +179,10 @@ class Config:
                 message = f"{file}: {error}"
                 raise ConfigError(message) from None
             config = config.updated(settings, str(file))
-        for field in fields(cls):
-            variable = f"IPCSERVER_{field.name.upper()}"
+        for each in fields(cls):
+            variable = f"IPCSERVER_{each.name.upper()}"
             if environ and variable in environ:
-                config = config.updated({field.name: environ[variable]}, variable)
+                config = config.updated({each.name: environ[variable]}, variable)
         return config
 
 
@@ -200,6 +215,40 @@ def _console(value: Any) -> tuple[str, int]:
     except ValueError:
         message = f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:6000"
         raise ValueError(message) from None
+
+
+def _switch(value: Any) -> bool:
+    """Read yes or no."""
+    if isinstance(value, bool):
+        return value
+    words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        message = f"{value!r} is neither yes nor no"
+        raise ValueError(message)
+    return found
+
+
+def _token(value: Any) -> str:
+    """Read a token: one that nobody guesses and every header can carry."""
+    text = _text(value)
+    if not _TOKEN.fullmatch(text):
+        message = "a token has 16 to 200 letters, digits and any of - . _ ~ + / ="
+        raise ValueError(message)
+    return text
+
+
+def _identity(value: Any) -> tuple[int, int]:
+    """Read UID:GID, or a UID alone for the group of the same number."""
+    uid, _, gid = str(value).partition(":")
+    try:
+        found = int(uid), int(gid or uid)
+    except ValueError:
+        found = -1, -1
+    if not all(0 <= number < _NO_ID for number in found):
+        message = f"{value!r} is not UID:GID, for example 1000:1000"
+        raise ValueError(message)
+    return found
 
 
 def _count(value: Any) -> int:
@@ -257,6 +306,9 @@ _READ: Final = {
     "limits": _one_of(LimitsPreset),
     "limit": _limits,
     "console": _console,
+    "console_actions": _switch,
+    "console_token": _token,
+    "console_identity": _identity,
     "user": _text,
     "log_format": _one_of(LogFormat),
 }

@@ -33,6 +33,8 @@ class Options(BaseOptions):
         ["limits", None, None, "linux or solaris2."],
         ["limit", None, None, "Single limits that differ from the preset, NAME=NUMBER, with commas between them."],
         ["console", None, None, "Address and port of the web console."],
+        ["console_actions", None, None, "yes: the console's page may change things, for who has the token."],
+        ["console_identity", None, None, "UID:GID whose rights the page's actions have."],
     ]
 
     def config(self) -> Config:

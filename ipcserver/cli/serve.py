@@ -79,6 +79,18 @@ __all__ = ["serve"]
     metavar="ADDRESS:PORT",
     help="Show what happens on a web page there, for example 127.0.0.1:6000; it has no login.  [default: none]",
 )
+@click.option(
+    "--console-actions",
+    is_flag=True,
+    default=None,
+    help="Let the page send, receive, semop and remove, for who has the token: IPCSERVER_CONSOLE_TOKEN, or a random "
+    "one that the log tells.",
+)
+@click.option(
+    "--console-identity",
+    metavar="UID:GID",
+    help="Whose rights the page's actions have.  [default: the server's own]",
+)
 @click.option("-u", "--user", help="Become this user once the ports are bound.")
 @click.option(
     "--log-format",

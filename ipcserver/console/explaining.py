@@ -6,6 +6,7 @@ What people upload is compiled there, not here: it may take long and much memory
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -19,15 +20,23 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 
+from oncrpc.capture_files import is_capture
+from oncrpc.cli.programs import installed_specs
 from oncrpc.pasted import parse_hex
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-__all__ = ["MAX_BODY", "CannotExplain", "Question", "explain", "read_question"]
+__all__ = ["MAX_BODY", "MAX_CAPTURE", "MAX_HEX", "CannotExplain", "Question", "explain", "read_question"]
 
-MAX_BODY: Final = 1 << 20
-"""Bytes of a question."""
+MAX_CAPTURE: Final = 8 << 20
+"""Bytes of a capture file."""
+
+MAX_HEX: Final = 4 << 20
+"""Characters of hexadecimal."""
+
+MAX_BODY: Final = MAX_CAPTURE * 4 // 3 + (1 << 20)
+"""Bytes of a question: a capture in base64, and a specification."""
 
 SECONDS: Final = 10
 """How long an answer may take, in seconds of the processor and of the clock."""
@@ -55,20 +64,24 @@ class Question:
     """What is to be explained.
 
     Attributes:
-        data: The bytes.
+        data: The bytes: of a message, of a stream of records, or of a capture file.
+        capture: Whether they are a capture file.
         spec: Text of a ``.x`` file; "" for none.
+        known: Name of an installed ``.x`` file; "" for none.
         form: "stream", "message", or "" to have it guessed.
         call: PROG.VERS.PROC for replies; "" if it is not known.
     """
 
     data: bytes
+    capture: bool = False
     spec: str = ""
+    known: str = ""
     form: str = ""
     call: str = ""
 
 
 def read_question(body: bytes) -> Question:
-    """Read the body of a request: JSON with hex, spec, form, call; all but hex may be left out.
+    """Read the body of a request: JSON with hex or capture (base64), and if need be spec, known, form, call.
 
     Raises:
         CannotExplain: It is too large, or not so.
@@ -78,21 +91,19 @@ def read_question(body: bytes) -> Question:
         raise CannotExplain(message)
     try:
         asked = json.loads(body)
-        given = {name: asked.get(name, "") for name in ("hex", "spec", "form", "call")}
+        given = {name: asked.get(name, "") for name in ("hex", "capture", "spec", "known", "form", "call")}
     except (ValueError, AttributeError, RecursionError):
         given = {}
     if not given or not all(isinstance(value, str) for value in given.values()):
-        message = "a JSON object with texts named hex, spec, form and call is expected"
+        message = "a JSON object with texts named hex or capture, spec, known, form and call is expected"
         raise CannotExplain(message)
-    try:
-        question = Question(parse_hex(given["hex"]), given["spec"], given["form"], given["call"])
-    except ValueError as error:
-        raise CannotExplain(str(error)) from None
-    if not question.data:
-        message = "there are no bytes to explain"
-        raise CannotExplain(message)
+    data = _bytes_of(given["hex"], given["capture"])
+    question = Question(data, bool(given["capture"]), given["spec"], given["known"], given["form"], given["call"])
     if question.form not in {"", "stream", "message"} or (question.call and not _CALL.fullmatch(question.call)):
         message = "form is stream or message, call is PROG.VERS.PROC"
+        raise CannotExplain(message)
+    if question.known and question.known not in {name for name, _ in installed_specs()}:
+        message = "there is no installed specification of this name"
         raise CannotExplain(message)
     # A backslash or a trigraph could hide the word from us.
     if re.search(r"include|\\|\?\?", question.spec):
@@ -103,11 +114,34 @@ def read_question(body: bytes) -> Question:
     return question
 
 
-async def explain(question: Question) -> dict[str, Any]:
+def _bytes_of(digits: str, capture: str) -> bytes:
+    """Return what is to be explained.
+
+    Raises:
+        CannotExplain: It cannot be read, or there is nothing.
+    """
+    if len(digits) > MAX_HEX:
+        message = f"more than {MAX_HEX} characters of hexadecimal"
+        raise CannotExplain(message)
+    try:
+        data = base64.b64decode(capture, validate=True) if capture else parse_hex(digits)
+    except ValueError as error:
+        raise CannotExplain("capture is not base64" if capture else str(error)) from None
+    if not data:
+        message = "there are no bytes to explain"
+        raise CannotExplain(message)
+    if capture and not (is_capture(data) or data[:2] == b"\x1f\x8b"):
+        message = "the file is neither pcap nor pcapng"
+        raise CannotExplain(message)
+    return data
+
+
+async def explain(question: Question) -> bytes:
     """Answer a question.
 
     Returns:
-        ``hex``: the bytes; ``messages``: as ``oncrpc explain --json`` prints them.
+        JSON. Of a message ``hex``, the bytes, and ``messages``, as ``oncrpc explain --json`` prints them; of a capture
+        ``capture``, its list. It is not read here: it may be long, and the reactor has other things to do.
 
     Raises:
         CannotExplain: Too much at once, or the specification is wrong.
@@ -123,9 +157,10 @@ async def explain(question: Question) -> dict[str, Any]:
             if question.spec:
                 (Path(folder) / "uploaded.x").write_text(question.spec, encoding="utf-8", errors="replace")
                 arguments += ["--spec", "uploaded.x"]
-            arguments += [f"--{question.form}"] if question.form else []
-            arguments += ["--call", question.call] if question.call else []
-            run = _Run(question.data)
+            arguments += ["--spec", question.known] if question.known else []
+            arguments += [f"--{question.form}"] if question.form and not question.capture else []
+            arguments += ["--call", question.call] if question.call and not question.capture else []
+            run = _Run(question.data if question.capture else question.data.hex().encode())
             reactor.spawnProcess(
                 run,
                 sys.executable,
@@ -136,19 +171,28 @@ async def explain(question: Question) -> dict[str, Any]:
             await run.ended
     finally:
         _busy.remove(ticket)
-    try:
-        return {"hex": question.data.hex(), "messages": json.loads(run.answer)}
-    except ValueError:
-        lines = run.complaint.decode("utf-8", "replace").strip().splitlines()
-        why = "; ".join(line.removeprefix("Error: ") for line in lines[-8:] if not line.startswith(("Usage", "Try")))
-        raise CannotExplain(why or f"no answer within {SECONDS} seconds") from None
+    # Status 1 says that something is wrong with a message, which is an answer too.
+    if run.status in {0, 1} and run.answer.startswith((b"[", b"{")):
+        if question.capture:
+            return b'{"capture": ' + run.answer.rstrip() + b"}"
+        return b'{"hex": "' + question.data.hex().encode() + b'", "messages": ' + run.answer.rstrip() + b"}"
+    lines = run.complaint.decode("utf-8", "replace").strip().splitlines()
+    why = "; ".join(line.removeprefix("Error: ") for line in lines[-8:] if not line.startswith(("Usage", "Try")))
+    raise CannotExplain(why or f"no answer within {SECONDS} seconds")
 
 
 class _Run(ProcessProtocol):
-    """The process: hexadecimal in, JSON out, and an end in any case."""
+    """The process: the question in, JSON out, and an end in any case.
+
+    Attributes:
+        answer: What it wrote.
+        complaint: The end of what it wrote to standard error.
+        status: Its exit status; None if it was killed.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self.status: int | None = None
         self.answer = bytearray()
         self.complaint = bytearray()
         self.ended: Deferred[None] = Deferred()
@@ -157,7 +201,7 @@ class _Run(ProcessProtocol):
     def connectionMade(self) -> None:
         """It runs."""
         self._timer = reactor.callLater(SECONDS, self._end)
-        self.transport.write(self._data.hex().encode())  # type: ignore[union-attr]
+        self.transport.write(self._data)  # type: ignore[union-attr]
         self.transport.closeStdin()  # type: ignore[union-attr]
 
     def outReceived(self, data: bytes) -> None:
@@ -170,8 +214,9 @@ class _Run(ProcessProtocol):
         """Keep the end."""
         self.complaint = (self.complaint + data)[-4096:]
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: ARG002 - as the hook
+    def processEnded(self, reason: Failure) -> None:
         """It is over."""
+        self.status = getattr(reason.value, "exitCode", None)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self.ended.callback(None)

@@ -1,28 +1,30 @@
-"""What the console answers to HTTP. Everything but the explainer is read with GET; nothing changes the server."""
+"""What the console answers to HTTP: views are read with GET; questions and actions are posted as JSON."""
 
 from __future__ import annotations
 
 import json
+import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
+from ipcserver.console import actions
+from ipcserver.console.acting import TooMany
+from ipcserver.console.actions import ACTIONS, BadAction, read_action
 from ipcserver.console.explaining import MAX_BODY, CannotExplain, explain, read_question
 from ipcserver.console.requests import HEADERS, allowed_host, allowed_origin
 from oncrpc.cli.programs import installed_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted.web.http import Request
+    from collections.abc import Awaitable, Callable
 
     from ipcserver.console.service import Console
 
-__all__ = ["root"]
+__all__ = ["BoundedRequest", "root"]
 
 _STATIC: Final = {
     "": ("index.html", "text/html; charset=utf-8"),
@@ -38,6 +40,18 @@ _log = Logger(namespace="ipcserver")
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
+
+
+class BoundedRequest(Request):
+    """A request whose body is kept only as far as anybody here reads it."""
+
+    kept = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a piece of the body."""
+        room = max(0, MAX_BODY + 1 - self.kept)
+        self.kept += len(data)
+        super().handleContentChunk(data[:room])  # type: ignore[no-untyped-call]
 
 
 def root(console: Console) -> Resource:
@@ -76,7 +90,7 @@ class _Root(Resource):
         """Answer a request."""
         for name, value in HEADERS.items():
             request.setHeader(name, value)
-        host = request.getHeader("host")
+        host = _header(request, b"host")
         if not allowed_host(host):
             return _write(request, _refused(421, "this console answers to addresses and to localhost alone"))
         path = (request.path or b"").decode("ascii", "replace").removeprefix("/")
@@ -85,6 +99,12 @@ class _Root(Resource):
             if method != "POST":
                 return _write(request, _refused(405, "POST what is to be explained"), allow="POST")
             return self._explain(request, host)
+        if path.startswith("api/actions/"):
+            if self._console.actor is None:
+                return _write(request, _refused(404, "there is nothing here"))
+            if method != "POST":
+                return _write(request, _refused(405, "POST what is to be done"), allow="POST")
+            return self._act(request, host, path.removeprefix("api/actions/"))
         if method not in {"GET", "HEAD"}:
             return _write(request, _refused(405, "there is nothing to change here"), allow="GET, HEAD")
         if path == "api/events":
@@ -133,29 +153,80 @@ class _Root(Resource):
         return NOT_DONE_YET
 
     def _explain(self, request: Request, host: str | None) -> Any:
-        kind = (request.getHeader("content-type") or "").partition(";")[0].strip()
-        if kind != _JSON or not allowed_origin(request.getHeader("origin"), host):
-            return _write(request, _refused(403, "only this console's own page, and JSON"))
-        assert request.content is not None
-        body = request.content.read(MAX_BODY + 1)
-        gone: Any = request.notifyFinish()
-        state = {"gone": False}
-        gone.addBoth(lambda _: state.update(gone=True))
+        body, refusal = _body(request, host, MAX_BODY)
+        if refusal is not None:
+            return _write(request, refusal)
 
-        async def answer() -> None:
+        async def answer() -> Answer:
             try:
-                found = _json(await explain(read_question(body)))
+                return 200, _JSON, await explain(read_question(body))
             except CannotExplain as error:
-                found = _refused(400, str(error))
-            except Exception:  # noqa: BLE001 - a fault of ours ends this request and nothing else
-                _log.failure("the console could not explain a message")
-                found = _refused(500, "this failed; the log says why")
-            if not state["gone"]:
-                request.write(_write(request, found))
-                request.finish()
+                return _refused(400, str(error))
 
-        ensureDeferred(answer())
-        return NOT_DONE_YET
+        return _later(request, answer(), request.notifyFinish())
+
+    def _act(self, request: Request, host: str | None, name: str) -> Any:
+        """Do something; who may not learns nothing, not even whether there is such an action."""
+        actor = self._console.actor
+        assert actor is not None
+        body, refusal = _body(request, host, actions.MAX_BODY)
+        if refusal is not None:
+            return _write(request, refusal)
+        client = request.getClientAddress()
+        who = f"{getattr(client, 'host', '?')}:{getattr(client, 'port', '?')}"
+        if not actor.allows(_header(request, b"authorization"), who):
+            request.setHeader("WWW-Authenticate", "Bearer")
+            return _write(request, _refused(401, "the token is wrong, or there is none: Authorization: Bearer TOKEN"))
+        try:
+            action = read_action(name, body, pid=os.getpid())
+        except KeyError:
+            return _write(request, _refused(404, f"there is no such action (there are: {', '.join(ACTIONS)})"))
+        except BadAction as error:
+            return _write(request, _refused(400, str(error)))
+        try:
+            doing = actor.perform(action, who, request.notifyFinish())
+        except TooMany:
+            return _write(request, _refused(503, "too many actions wait already"))
+
+        async def answer() -> Answer:
+            return _json(await doing)
+
+        return _later(request, answer(), request.notifyFinish())
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    """Return a header, whatever bytes it has: the first one of the name; None if there is none."""
+    values = request.requestHeaders.getRawHeaders(name)
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def _body(request: Request, host: str | None, most: int) -> tuple[bytes, Answer | None]:
+    """Return the body of a request from our own page, or why it is not taken."""
+    kind = (_header(request, b"content-type") or "").partition(";")[0].strip()
+    if kind != _JSON or not allowed_origin(_header(request, b"origin"), host):
+        return b"", _refused(403, "only this console's own page, and JSON")
+    assert request.content is not None
+    body = request.content.read(most + 1)
+    return body, _refused(413, f"more than {most} bytes") if len(body) > most else None
+
+
+def _later(request: Request, answering: Awaitable[Answer], gone: Any) -> Any:
+    """Answer a request when the answer is there, if anybody still waits for it."""
+    state = {"gone": False}
+    gone.addBoth(lambda _: state.update(gone=True))
+
+    async def answer() -> None:
+        try:
+            found = await answering
+        except Exception:  # noqa: BLE001 - a fault of ours ends this request and nothing else
+            _log.failure("the console could not answer {path}", path=(request.path or b"").decode("ascii", "replace"))
+            found = _refused(500, "this failed; the log says why")
+        if not state["gone"]:
+            request.write(_write(request, found))
+            request.finish()
+
+    ensureDeferred(answer())
+    return NOT_DONE_YET
 
 
 def _write(request: Request, answer: Answer, *, allow: str = "") -> bytes:

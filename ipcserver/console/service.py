@@ -17,7 +17,8 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from ipcserver._gen.ipc import IPCPROG_1_Server
-from ipcserver.console.resources import root
+from ipcserver.console.acting import Actor
+from ipcserver.console.resources import BoundedRequest, root
 from ipcserver.console.traffic import Recorder
 from ipcserver.console.views import machine_view
 from oncrpc.explain import Programs
@@ -81,6 +82,7 @@ class Console:
 
     Attributes:
         recorder: The last calls.
+        actor: Does what the page asks for; None where it may only look.
         registry: Prometheus's figures; None where its package is not installed.
         port: Where it listens, once it is bound.
     """
@@ -90,6 +92,7 @@ class Console:
     def __init__(self, service: IPCService, host: str, port: int, *, reactor: Any) -> None:
         self.service, self.host, self.port, self._reactor = service, host, port, reactor
         self.recorder = Recorder(Programs([IPCPROG_1_Server, Portmapper, Rpcbind3, Rpcbind4]), wall=time.time)
+        self.actor = Actor(service.config, service.replica) if service.config.console_actions else None
         self.registry, self._metrics = _metrics()
         self._socket: socket.socket | None = None
         self._listening: Any = None
@@ -128,7 +131,7 @@ class Console:
     def start(self) -> None:
         """Answer browsers."""
         assert self._socket is not None
-        site = Site(root(self), timeout=_REQUEST_SECONDS)
+        site = Site(root(self), requestFactory=BoundedRequest, timeout=_REQUEST_SECONDS)
         site.displayTracebacks = False
         site.noisy = False
         site.log = lambda _request: None  # type: ignore[method-assign,assignment]
@@ -139,6 +142,8 @@ class Console:
         self._log.info("the console is at http://{host}:{port}/", host=host, port=self.port)
         if not ip_address(self.host).is_loopback:
             self._log.warn("the console has no login: whoever reaches {host} sees every message", host=self.host)
+        if self.actor is not None:
+            self.actor.announce()
 
     async def stop(self) -> None:
         """Answer nobody any more."""
@@ -175,6 +180,7 @@ class Console:
         rpc = service.rpc
         return {
             "health": self.health(),
+            "actions": self.actor is not None,
             "addresses": [str(address) for address in service.addresses],
             "machine": machine_view(service.replica.machine),
             "registrations": self._registrations(),

@@ -40,6 +40,7 @@ __all__ = [
     "fail",
     "find_server",
     "out",
+    "printable",
     "server_options",
 ]
 
@@ -52,6 +53,11 @@ F = TypeVar("F", bound="Callable[..., Any]")
 def out() -> Console:
     """The terminal, or the file or pipe that stands for it; plain there."""
     return Console(highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 class Program(click.ParamType[int]):

@@ -13,8 +13,8 @@ from ipcserver.tap import Options
 OF_TWISTD = {"user", "log_format"}
 """Settings that twistd has its own options for: --uid and --logger."""
 
-FILE_ONLY = {"snapshot_commands"}
-"""Settings that have no flag anywhere: for the file and the environment."""
+FILE_ONLY = {"snapshot_commands", "console_token"}
+"""Settings that have no flag anywhere: for the file and the environment (a flag's value is seen by ps)."""
 
 
 def test_every_setting_is_an_option_unless_twistd_has_one() -> None:

@@ -169,6 +169,12 @@ def test_a_foreign_page_reaches_nothing(port: int) -> None:
     assert foreign.status == 403
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin", "Content_Type"])
+def test_a_header_that_is_no_text_is_a_wrong_header_and_nothing_worse(port: int, name: str) -> None:
+    headers = {"Content_Type": "application/json", name: "\xff\xfe"}
+    assert ask(port, "/api/explain", "POST", "{}", **headers).status in {403, 421}
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_changed(port: int, method: str) -> None:
     assert ask(port, "/api/state", method).status == 405
