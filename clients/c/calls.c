@@ -69,57 +69,93 @@ ipcc__fail(ripc_status status)
 }
 
 /* Flags have the values that System V gave them; this machine's may differ. */
-static u_int
-get_flags(int flags)
+u_int
+ipcc__get_flags(int flags)
 {
     return ((flags & IPC_CREAT) ? RIPC_CREAT : 0) | ((flags & IPC_EXCL) ? RIPC_EXCL : 0);
 }
 
-/* Makes a call whose whole answer is a status. */
-static int
-plain(struct ipcc__request *request)
+/* Describes a call with a small argument; ctx is within it, or NULL for a call that changes nothing. */
+void
+ipcc__describe(struct ipcc__request *request, u_long procedure, xdrproc_t xdr_arg, void *arg, ripc_ctx *ctx)
 {
-    ripc_status status = RIPC_OK;
+    memset(request, 0, sizeof *request);
+    request->procedure = procedure;
+    request->xdr_arg = xdr_arg;
+    request->arg = arg;
+    request->room = SMALL;
+    request->ctx = ctx;
+}
 
-    request->xdr_res = (xdrproc_t)xdr_ripc_status;
-    request->res = &status;
+/* Makes a call.  Returns 0 if the status that its answer begins with is RIPC_OK, else -1 and errno. */
+int
+ipcc__ask(struct ipcc__request *request, xdrproc_t xdr_res, void *res, size_t size)
+{
+    ripc_status status;
+
+    memset(res, 0, size);
+    request->xdr_res = xdr_res;
+    request->res = res;
     if (ipcc__call(request) < 0)
         return -1;
+    status = *(const ripc_status *)res;
     return status == RIPC_OK ? 0 : ipcc__fail(status);
 }
 
-static int
-get(struct ipcc__request *request)
+/* Makes a call whose whole answer is a status. */
+int
+ipcc__order(struct ipcc__request *request)
+{
+    ripc_status status;
+
+    return ipcc__ask(request, (xdrproc_t)xdr_ripc_status, &status, sizeof status);
+}
+
+/* Makes a call that is answered by an id. */
+int
+ipcc__get(struct ipcc__request *request)
 {
     ripc_id_res res;
 
-    memset(&res, 0, sizeof res);
-    request->room = SMALL;
-    request->xdr_res = (xdrproc_t)xdr_ripc_id_res;
-    request->res = &res;
-    if (ipcc__call(request) < 0)
-        return -1;
-    return res.status == RIPC_OK ? res.ripc_id_res_u.id : ipcc__fail(res.status);
+    return ipcc__ask(request, (xdrproc_t)xdr_ripc_id_res, &res, sizeof res) < 0 ? -1 : res.ripc_id_res_u.id;
 }
 
-static int
-rmid(u_long procedure, int id)
+int
+ipcc__rmid(u_long procedure, int id)
 {
     struct ipcc__request request;
     ripc_rmid_args args;
 
-    memset(&request, 0, sizeof request);
     args.id = id;
-    request.procedure = procedure;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_rmid_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.ctx = &args.ctx;
-    return plain(&request);
+    ipcc__describe(&request, procedure, (xdrproc_t)xdr_ripc_rmid_args, &args, &args.ctx);
+    return ipcc__order(&request);
 }
 
-static void
-fill_perm(struct ipc_perm *to, const ripc_perm *from)
+/* Has a status told, of an object of any kind. */
+int
+ipcc__stat(u_long procedure, ripc_stat_by by, int id, xdrproc_t xdr_res, void *res, size_t size)
+{
+    struct ipcc__request request;
+    ripc_stat_args args;
+
+    args.by = by;
+    args.id = id;
+    ipcc__describe(&request, procedure, (xdrproc_t)xdr_ripc_stat_args, &args, NULL);
+    return ipcc__ask(&request, xdr_res, res, size);
+}
+
+/* What IPC_SET sets of an object of any kind. */
+void
+ipcc__fill_set(ripc_set_args *args, int id, const struct ipc_perm *perm)
+{
+    args->id = id;
+    args->uid = perm->uid;
+    args->gid = perm->gid;
+    args->mode = perm->mode & MODE;
+}
+
+void
+ipcc__fill_perm(struct ipc_perm *to, const ripc_perm *from)
 {
     to->uid = from->uid;
     to->gid = from->gid;
@@ -136,15 +172,11 @@ ipcc_msgget(key_t key, int msgflg)
     struct ipcc__request request;
     ripc_msgget_args args;
 
-    memset(&request, 0, sizeof request);
     args.key = (int)key;
-    args.flags = get_flags(msgflg);
+    args.flags = ipcc__get_flags(msgflg);
     args.mode = (u_int)msgflg & MODE;
-    request.procedure = RIPC_MSGGET;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_msgget_args;
-    request.arg = &args;
-    request.ctx = &args.ctx;
-    return get(&request);
+    ipcc__describe(&request, RIPC_MSGGET, (xdrproc_t)xdr_ripc_msgget_args, &args, &args.ctx);
+    return ipcc__get(&request);
 }
 
 int
@@ -158,7 +190,6 @@ ipcc_msgsnd(int msqid, const void *msgp, size_t msgsz, int msgflg)
         errno = EINVAL;
         return -1;
     }
-    memset(&request, 0, sizeof request);
     memcpy(&type, msgp, sizeof type);
     args.id = msqid;
     args.flags = (msgflg & IPC_NOWAIT) ? RIPC_NOWAIT : 0;
@@ -166,13 +197,10 @@ ipcc_msgsnd(int msqid, const void *msgp, size_t msgsz, int msgflg)
     args.mtype = ipcc__hyper(type);
     args.mtext.mtext_len = (u_int)msgsz;
     args.mtext.mtext_val = (char *)msgp + sizeof type;
-    request.procedure = RIPC_MSGSND;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_msgsnd_args;
-    request.arg = &args;
+    ipcc__describe(&request, RIPC_MSGSND, (xdrproc_t)xdr_ripc_msgsnd_args, &args, &args.ctx);
     request.room = SMALL + msgsz;
-    request.ctx = &args.ctx;
     request.wait_ms = (msgflg & IPC_NOWAIT) ? NULL : &args.wait_ms;
-    return plain(&request);
+    return ipcc__order(&request);
 }
 
 ssize_t
@@ -189,27 +217,17 @@ ipcc_msgrcv(int msqid, void *msgp, size_t msgsz, long msgtyp, int msgflg)
         errno = EINVAL;
         return -1;
     }
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
     args.id = msqid;
     args.flags = ((msgflg & IPC_NOWAIT) ? RIPC_NOWAIT : 0) | ((msgflg & MSG_NOERROR) ? RIPC_NOERROR : 0)
         | ((msgflg & MSG_EXCEPT) ? RIPC_EXCEPT : 0) | ((msgflg & MSG_COPY) ? RIPC_COPY : 0);
     args.wait_ms = 0;
     args.msgtyp = ipcc__hyper(msgtyp);
     args.msgsz = ipcc__hyper((long)msgsz);
-    request.procedure = RIPC_MSGRCV;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_msgrcv_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.xdr_res = (xdrproc_t)xdr_ripc_msgrcv_res;
-    request.res = &res;
-    request.ctx = &args.ctx;
+    ipcc__describe(&request, RIPC_MSGRCV, (xdrproc_t)xdr_ripc_msgrcv_args, &args, &args.ctx);
     request.wait_ms = (msgflg & IPC_NOWAIT) ? NULL : &args.wait_ms;
     request.redo = 1;
-    if (ipcc__call(&request) < 0)
+    if (ipcc__ask(&request, (xdrproc_t)xdr_ripc_msgrcv_res, &res, sizeof res) < 0)
         return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
     length = msg->mtext.mtext_len > msgsz ? (u_int)msgsz : msg->mtext.mtext_len;
     type = ipcc__long(msg->mtype);
     memcpy(msgp, &type, sizeof type);
@@ -223,7 +241,7 @@ void
 ipcc__fill_msqid(struct msqid_ds *to, const ripc_msqid_ds *from)
 {
     memset(to, 0, sizeof *to);
-    fill_perm(&to->msg_perm, &from->perm);
+    ipcc__fill_perm(&to->msg_perm, &from->perm);
     to->msg_stime = ipcc__long(from->stime);
     to->msg_rtime = ipcc__long(from->rtime);
     to->msg_ctime = ipcc__long(from->ctime);
@@ -237,24 +255,10 @@ ipcc__fill_msqid(struct msqid_ds *to, const ripc_msqid_ds *from)
 int
 ipcc__msgstat(ripc_stat_by by, int id, ripc_msqid_ds *ds)
 {
-    struct ipcc__request request;
-    ripc_stat_args args;
     ripc_msgstat_res res;
 
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
-    args.by = by;
-    args.id = id;
-    request.procedure = RIPC_MSGSTAT;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_stat_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.xdr_res = (xdrproc_t)xdr_ripc_msgstat_res;
-    request.res = &res;
-    if (ipcc__call(&request) < 0)
+    if (ipcc__stat(RIPC_MSGSTAT, by, id, (xdrproc_t)xdr_ripc_msgstat_res, &res, sizeof res) < 0)
         return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
     *ds = res.ripc_msgstat_res_u.ds;
     return 0;
 }
@@ -273,20 +277,12 @@ ipcc_msgctl(int msqid, int cmd, struct msqid_ds *buf)
         ipcc__fill_msqid(buf, &ds);
         return 0;
     case IPC_SET:
-        memset(&request, 0, sizeof request);
-        args.set.id = msqid;
-        args.set.uid = buf->msg_perm.uid;
-        args.set.gid = buf->msg_perm.gid;
-        args.set.mode = buf->msg_perm.mode & MODE;
+        ipcc__fill_set(&args.set, msqid, &buf->msg_perm);
         args.qbytes = ipcc__hyper((long)buf->msg_qbytes);
-        request.procedure = RIPC_MSGSET;
-        request.xdr_arg = (xdrproc_t)xdr_ripc_msgset_args;
-        request.arg = &args;
-        request.room = SMALL;
-        request.ctx = &args.set.ctx;
-        return plain(&request);
+        ipcc__describe(&request, RIPC_MSGSET, (xdrproc_t)xdr_ripc_msgset_args, &args, &args.set.ctx);
+        return ipcc__order(&request);
     case IPC_RMID:
-        return rmid(RIPC_MSGRMID, msqid);
+        return ipcc__rmid(RIPC_MSGRMID, msqid);
     default:
         return ipcc__extra_msgctl(msqid, cmd, buf);
     }
@@ -300,16 +296,12 @@ ipcc_semget(key_t key, int nsems, int semflg)
     struct ipcc__request request;
     ripc_semget_args args;
 
-    memset(&request, 0, sizeof request);
     args.key = (int)key;
     args.nsems = nsems;
-    args.flags = get_flags(semflg);
+    args.flags = ipcc__get_flags(semflg);
     args.mode = (u_int)semflg & MODE;
-    request.procedure = RIPC_SEMGET;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_semget_args;
-    request.arg = &args;
-    request.ctx = &args.ctx;
-    return get(&request);
+    ipcc__describe(&request, RIPC_SEMGET, (xdrproc_t)xdr_ripc_semget_args, &args, &args.ctx);
+    return ipcc__get(&request);
 }
 
 int
@@ -349,20 +341,16 @@ ipcc_semtimedop(int semid, struct sembuf *sops, size_t nsops, const struct times
         if ((sops[i].sem_flg & SEM_UNDO) && sops[i].sem_op != 0)
             undo = 1;
     }
-    memset(&request, 0, sizeof request);
     args.id = semid;
     args.wait_ms = 0;
     args.sops.sops_len = (u_int)nsops;
     args.sops.sops_val = ops;
-    request.procedure = RIPC_SEMOP;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_semop_args;
-    request.arg = &args;
+    ipcc__describe(&request, RIPC_SEMOP, (xdrproc_t)xdr_ripc_semop_args, &args, &args.ctx);
     request.room = SMALL + 12 * nsops;
-    request.ctx = &args.ctx;
     request.wait_ms = &args.wait_ms;
     request.timeout = timeout;
     request.undo = undo;
-    done = plain(&request);
+    done = ipcc__order(&request);
     if (ops != few) {
         int error = errno;
 
@@ -376,7 +364,7 @@ void
 ipcc__fill_semid(struct semid_ds *to, const ripc_semid_ds *from)
 {
     memset(to, 0, sizeof *to);
-    fill_perm(&to->sem_perm, &from->perm);
+    ipcc__fill_perm(&to->sem_perm, &from->perm);
     to->sem_otime = ipcc__long(from->otime);
     to->sem_ctime = ipcc__long(from->ctime);
     to->sem_nsems = (unsigned short)from->nsems;
@@ -386,24 +374,10 @@ ipcc__fill_semid(struct semid_ds *to, const ripc_semid_ds *from)
 int
 ipcc__semstat(ripc_stat_by by, int id, ripc_semid_ds *ds)
 {
-    struct ipcc__request request;
-    ripc_stat_args args;
     ripc_semstat_res res;
 
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
-    args.by = by;
-    args.id = id;
-    request.procedure = RIPC_SEMSTAT;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_stat_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.xdr_res = (xdrproc_t)xdr_ripc_semstat_res;
-    request.res = &res;
-    if (ipcc__call(&request) < 0)
+    if (ipcc__stat(RIPC_SEMSTAT, by, id, (xdrproc_t)xdr_ripc_semstat_res, &res, sizeof res) < 0)
         return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
     *ds = res.ripc_semstat_res_u.ds;
     return 0;
 }
@@ -416,20 +390,11 @@ getval(int semid, int semnum, int cmd)
     ripc_semval_res res;
     const ripc_sem *sem = &res.ripc_semval_res_u.sem;
 
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
     args.id = semid;
     args.num = semnum;
-    request.procedure = RIPC_SEMGETVAL;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_semnum_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.xdr_res = (xdrproc_t)xdr_ripc_semval_res;
-    request.res = &res;
-    if (ipcc__call(&request) < 0)
+    ipcc__describe(&request, RIPC_SEMGETVAL, (xdrproc_t)xdr_ripc_semnum_args, &args, NULL);
+    if (ipcc__ask(&request, (xdrproc_t)xdr_ripc_semval_res, &res, sizeof res) < 0)
         return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
     switch (cmd) {
     case GETVAL: return (int)sem->semval;
     case GETPID: return sem->sempid;
@@ -445,18 +410,9 @@ ipcc__getall(int semid, unsigned short *array, u_int *count)
     ripc_semall_res res;
     u_int i;
 
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
-    request.procedure = RIPC_SEMGETALL;
-    request.xdr_arg = (xdrproc_t)xdr_int;
-    request.arg = &semid;
-    request.room = SMALL;
-    request.xdr_res = (xdrproc_t)xdr_ripc_semall_res;
-    request.res = &res;
-    if (ipcc__call(&request) < 0)
+    ipcc__describe(&request, RIPC_SEMGETALL, (xdrproc_t)xdr_int, &semid, NULL);
+    if (ipcc__ask(&request, (xdrproc_t)xdr_ripc_semall_res, &res, sizeof res) < 0)
         return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
     *count = res.ripc_semall_res_u.vals.vals_len;
     for (i = 0; i < *count; i++)
         array[i] = (unsigned short)res.ripc_semall_res_u.vals.vals_val[i];
@@ -498,14 +454,10 @@ ipcc__setall(int semid, const unsigned short *array, u_int count)
         return -1;
     for (i = 0; i < count; i++)
         args.vals.vals_val[i] = array[i];
-    memset(&request, 0, sizeof request);
     args.id = semid;
-    request.procedure = RIPC_SEMSETALL;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_setall_args;
-    request.arg = &args;
+    ipcc__describe(&request, RIPC_SEMSETALL, (xdrproc_t)xdr_ripc_setall_args, &args, &args.ctx);
     request.room = SMALL + 4 * (size_t)count;
-    request.ctx = &args.ctx;
-    done = plain(&request);
+    done = ipcc__order(&request);
     free(args.vals.vals_val);
     return done;
 }
@@ -516,16 +468,11 @@ setval(int semid, int semnum, int val)
     struct ipcc__request request;
     ripc_setval_args args;
 
-    memset(&request, 0, sizeof request);
     args.id = semid;
     args.num = semnum;
     args.val = val;
-    request.procedure = RIPC_SEMSETVAL;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_setval_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.ctx = &args.ctx;
-    return plain(&request);
+    ipcc__describe(&request, RIPC_SEMSETVAL, (xdrproc_t)xdr_ripc_setval_args, &args, &args.ctx);
+    return ipcc__order(&request);
 }
 
 static int
@@ -534,17 +481,9 @@ semset(int semid, const struct semid_ds *buf)
     struct ipcc__request request;
     ripc_set_args args;
 
-    memset(&request, 0, sizeof request);
-    args.id = semid;
-    args.uid = buf->sem_perm.uid;
-    args.gid = buf->sem_perm.gid;
-    args.mode = buf->sem_perm.mode & MODE;
-    request.procedure = RIPC_SEMSET;
-    request.xdr_arg = (xdrproc_t)xdr_ripc_set_args;
-    request.arg = &args;
-    request.room = SMALL;
-    request.ctx = &args.ctx;
-    return plain(&request);
+    ipcc__fill_set(&args, semid, &buf->sem_perm);
+    ipcc__describe(&request, RIPC_SEMSET, (xdrproc_t)xdr_ripc_set_args, &args, &args.ctx);
+    return ipcc__order(&request);
 }
 
 int
@@ -573,7 +512,7 @@ ipcc_semctl(int semid, int semnum, int cmd, union ipcc_semun arg)
     case IPC_SET:
         return semset(semid, arg.buf);
     case IPC_RMID:
-        return rmid(RIPC_SEMRMID, semid);
+        return ipcc__rmid(RIPC_SEMRMID, semid);
     default:
         return ipcc__extra_semctl(semid, cmd, arg);
     }

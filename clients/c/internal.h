@@ -2,7 +2,8 @@
  * internal.h: what the library's files share.  Names begin with ipcc__.
  *
  *   calls.c     System V's calls: arguments, results, errno
- *   session.c   sessions, slots, and how a call is made once over connections that break
+ *   session.c   sessions and slots; fork and exec
+ *   exchange.c  how a call is made once over connections that break
  *   wire.c      Sun RPC messages in records
  *   os.c        connections, the clock, signals (POSIX)
  *   linux.c     what only Linux has
@@ -39,7 +40,7 @@ u_int ipcc__xid_of(const struct ipcc__buffer *in);
 int ipcc__parse(struct ipcc__buffer *in, size_t length, xdrproc_t xdr_res, void *res);
 int ipcc__reserve(struct ipcc__buffer *buffer, size_t room);
 
-/* ---- session.c ---------------------------------------------------------- */
+/* ---- exchange.c --------------------------------------------------------- */
 
 /* A call to make. */
 struct ipcc__request {
@@ -60,15 +61,41 @@ struct ipcc__request {
 /* Returns 0 when the answer is in res, else -1 and errno. */
 int ipcc__call(struct ipcc__request *request);
 
-/* Tells whether a server has ever answered this process. */
-int ipcc__reached(void);
+/* errno of the last call if it could not be made, else 0. */
+int ipcc__trouble(void);
+/* Called when the first call of all does not reach a server, before it tries again. */
+extern void (*ipcc__notice)(const char *address, int error, long patience_ms);
 
 /* The server's limits and use. */
 int ipcc__info(ripc_info_res *info);
 
+/* ---- session.c ---------------------------------------------------------- */
+
+#define IPCC_SESSION "IPCSERVER_SESSION"    /* the variable by which a session goes on after exec */
+#define IPCC_TOKEN 1200         /* bytes that hand_on writes at most, besides the address */
+
+/* Goes on with a session that came over exec. */
+void ipcc__begin(void);
+/*
+ * For exec: writes the variable by which the next program goes on with the session, leaves a connection open to it, and
+ * lets no call be made until ipcc__keep.  Returns 0, and does nothing, if there is nothing that must live on.
+ */
+int ipcc__hand_on(char *text, size_t room, int *fd);
+/* There was no exec. */
+void ipcc__keep(int fd);
+
 /* ---- calls.c ------------------------------------------------------------ */
 
 int ipcc__fail(ripc_status status);
+void ipcc__describe(struct ipcc__request *request, u_long procedure, xdrproc_t xdr_arg, void *arg, ripc_ctx *ctx);
+int ipcc__ask(struct ipcc__request *request, xdrproc_t xdr_res, void *res, size_t size);
+int ipcc__order(struct ipcc__request *request);
+int ipcc__get(struct ipcc__request *request);
+int ipcc__rmid(u_long procedure, int id);
+int ipcc__stat(u_long procedure, ripc_stat_by by, int id, xdrproc_t xdr_res, void *res, size_t size);
+u_int ipcc__get_flags(int flags);
+void ipcc__fill_set(ripc_set_args *args, int id, const struct ipc_perm *perm);
+void ipcc__fill_perm(struct ipc_perm *to, const ripc_perm *from);
 long ipcc__long(ripc_hyper value);
 ripc_hyper ipcc__hyper(long value);
 void ipcc__fill_msqid(struct msqid_ds *to, const ripc_msqid_ds *from);

@@ -10,7 +10,6 @@
 
 #define _GNU_SOURCE 1
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,10 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "preload.h"
 
-#define SHOWN __attribute__((visibility("default")))
-#define IPC_64 0x100            /* what some pass to ask for the long structures, which are all there is */
 #define FEW 4096                /* bytes of a message that need no memory of their own */
 
 #ifndef MSG_STAT_ANY
@@ -61,51 +58,70 @@ copy(void *mine, void *theirs, size_t count, int out)
     return -1;
 }
 
-static int
-fetch(void *to, const void *from, size_t count)
+int
+ipcc__fetch(void *to, const void *from, size_t count)
 {
     return copy(to, (void *)from, count, 0);
 }
 
-static int
-store(void *to, const void *from, size_t count)
+int
+ipcc__store(void *to, const void *from, size_t count)
 {
     return copy((void *)from, to, count, 1);
 }
 
 /* ---- errno ------------------------------------------------------------------------ */
 
-/* What a program is told when it failed for a reason that the kernel does not have. */
-static int
-told(int result, int instead)
+static int said;                /* why no server is reached; once is enough */
+
+static void
+say(const char *address, int error, const char *more)
 {
-    static int said;
+    if (said)
+        return;
+    said = 1;
+    fprintf(stderr, "librpcipc: IPC server %s: %s%s\n", address, strerror(error), more);
+}
+
+/* A program that waits for its server should not look as if it hung. */
+void
+ipcc__waiting(const char *address, int error, long patience_ms)
+{
+    char more[100];
+
+    if (patience_ms < 1000)
+        return;
+    snprintf(more, sizeof more, "; trying again for %ld s (IPCSERVER_PATIENCE)", patience_ms / 1000);
+    say(address, error, more);
+}
+
+/* What a program is told when it failed for a reason that the kernel does not have. */
+int
+ipcc__told(int result, int instead)
+{
     const char *server;
 
     if (result >= 0)
         return result;
+    if (ipcc__trouble() != 0 && errno == ipcc__trouble()) {
+        server = getenv("IPCSERVER");
+        say(server == NULL || *server == '\0' ? "localhost" : server, errno,
+            errno == EINVAL ? " (is that an address?)" : errno == EACCES ? " (may we reach it, does it trust us?)" : "");
+        errno = instead;
+        return -1;
+    }
     switch (errno) {
     case EPERM: case EINTR: case E2BIG: case EAGAIN: case ENOMEM: case EACCES: case EFAULT: case EEXIST: case EINVAL:
-    case EFBIG: case ERANGE: case ENOMSG: case EIDRM:
-        return -1;
+    case EFBIG: case ERANGE: case ENOMSG: case EIDRM: case ENOENT:
+        break;
     case ENOSPC:
         if (instead == EIDRM)
             errno = ENOMEM;     /* the server's disk is full: of these the manual pages have only this */
-        return -1;
-    case ENOENT:
-        /* Of get, it is the key that is missing; a local socket that is missing is reported as such below. */
-        if (instead == ENOSPC && ipcc__reached())
-            return -1;
         break;
     default:
+        errno = instead;
         break;
     }
-    if (!said) {
-        said = 1;
-        server = getenv("IPCSERVER");
-        fprintf(stderr, "librpcipc: IPC server %s: %s\n", server == NULL ? "localhost" : server, strerror(errno));
-    }
-    errno = instead;
     return -1;
 }
 
@@ -114,7 +130,7 @@ told(int result, int instead)
 SHOWN int
 msgget(key_t key, int flags)
 {
-    return told(ipcc_msgget(key, flags), ENOSPC);
+    return ipcc__told(ipcc_msgget(key, flags), ENOSPC);
 }
 
 /* The most bytes in a message; the size is looked at before the text is. */
@@ -138,7 +154,7 @@ msgsnd(int id, const void *msgp, size_t size, int flags)
     int result;
     int error;
 
-    if (fetch(&type, msgp, sizeof type) < 0)
+    if (ipcc__fetch(&type, msgp, sizeof type) < 0)
         return -1;
     if (id < 0 || type < 1 || (long)size < 0 || size > most() || size > RIPC_MSGMAX) {
         errno = EINVAL;
@@ -146,10 +162,10 @@ msgsnd(int id, const void *msgp, size_t size, int flags)
     }
     if (sizeof type + size > sizeof few && (message = malloc(sizeof type + size)) == NULL)
         return -1;
-    if (fetch(message, msgp, sizeof type + size) < 0)
+    if (ipcc__fetch(message, msgp, sizeof type + size) < 0)
         result = -1;
     else
-        result = told(ipcc_msgsnd(id, message, size, flags), EIDRM);
+        result = ipcc__told(ipcc_msgsnd(id, message, size, flags), EIDRM);
     error = errno;
     if (message != (char *)few)
         free(message);
@@ -172,8 +188,8 @@ msgrcv(int id, void *msgp, size_t size, long type, int flags)
     }
     if (sizeof type + room > sizeof few && (message = malloc(sizeof type + room)) == NULL)
         return -1;
-    result = told((int)ipcc_msgrcv(id, message, size, type, flags), EIDRM);
-    if (result >= 0 && store(msgp, message, sizeof type + (size_t)result) < 0)
+    result = ipcc__told((int)ipcc_msgrcv(id, message, size, type, flags), EIDRM);
+    if (result >= 0 && ipcc__store(msgp, message, sizeof type + (size_t)result) < 0)
         result = -1;            /* and the message is lost, as in the kernel */
     error = errno;
     if (message != (char *)few)
@@ -198,12 +214,12 @@ msgctl(int id, int cmd, struct msqid_ds *buf)
         return -1;
     }
     memset(&mine, 0, sizeof mine);
-    if (cmd == IPC_SET && fetch(&mine.ds, buf, sizeof mine.ds) < 0)
+    if (cmd == IPC_SET && ipcc__fetch(&mine.ds, buf, sizeof mine.ds) < 0)
         return -1;
-    result = told(ipcc_msgctl(id, cmd, &mine.ds), EIDRM);
+    result = ipcc__told(ipcc_msgctl(id, cmd, &mine.ds), EIDRM);
     if (cmd == IPC_INFO || cmd == MSG_INFO)
         size = sizeof mine.info;
-    if (result >= 0 && cmd != IPC_SET && cmd != IPC_RMID && store(buf, &mine, size) < 0)
+    if (result >= 0 && cmd != IPC_SET && cmd != IPC_RMID && ipcc__store(buf, &mine, size) < 0)
         return -1;
     return result;
 }
@@ -213,7 +229,7 @@ msgctl(int id, int cmd, struct msqid_ds *buf)
 SHOWN int
 semget(key_t key, int nsems, int flags)
 {
-    return told(ipcc_semget(key, nsems, flags), ENOSPC);
+    return ipcc__told(ipcc_semget(key, nsems, flags), ENOSPC);
 }
 
 SHOWN int
@@ -222,7 +238,7 @@ semtimedop(int id, struct sembuf *sops, size_t nsops, const struct timespec *tim
     struct sembuf mine[RIPC_SEMOPM];
     struct timespec time;
 
-    if (timeout != NULL && fetch(&time, timeout, sizeof time) < 0)
+    if (timeout != NULL && ipcc__fetch(&time, timeout, sizeof time) < 0)
         return -1;
     if (nsops > RIPC_SEMOPM) {
         errno = E2BIG;
@@ -232,9 +248,9 @@ semtimedop(int id, struct sembuf *sops, size_t nsops, const struct timespec *tim
         errno = EINVAL;
         return -1;
     }
-    if (fetch(mine, sops, nsops * sizeof *sops) < 0)
+    if (ipcc__fetch(mine, sops, nsops * sizeof *sops) < 0)
         return -1;
-    return told(ipcc_semtimedop(id, mine, nsops, timeout == NULL ? NULL : &time), EIDRM);
+    return ipcc__told(ipcc_semtimedop(id, mine, nsops, timeout == NULL ? NULL : &time), EIDRM);
 }
 
 SHOWN int
@@ -254,15 +270,15 @@ all(int id, int cmd, unsigned short *array)
     if (mine == NULL)
         return -1;
     if (cmd == GETALL) {
-        result = told(ipcc__getall(id, mine, &count), EIDRM);
+        result = ipcc__told(ipcc__getall(id, mine, &count), EIDRM);
         if (result >= 0)
-            result = store(array, mine, count * sizeof *mine);
+            result = ipcc__store(array, mine, count * sizeof *mine);
     } else {
-        result = told(ipcc__nsems(id, &count), EIDRM);
+        result = ipcc__told(ipcc__nsems(id, &count), EIDRM);
         if (result >= 0)
-            result = fetch(mine, array, count * sizeof *mine);
+            result = ipcc__fetch(mine, array, count * sizeof *mine);
         if (result >= 0)
-            result = told(ipcc__setall(id, mine, count), EIDRM);
+            result = ipcc__told(ipcc__setall(id, mine, count), EIDRM);
     }
     error = errno;
     free(mine);
@@ -298,10 +314,10 @@ semctl(int id, int num, int cmd, ...)
     case SETALL:
         return all(id, cmd, theirs.array);
     case IPC_SET:
-        if (fetch(&mine.ds, theirs.buf, sizeof mine.ds) < 0)
+        if (ipcc__fetch(&mine.ds, theirs.buf, sizeof mine.ds) < 0)
             return -1;
         arg.buf = &mine.ds;
-        return told(ipcc_semctl(id, num, cmd, arg), EIDRM);
+        return ipcc__told(ipcc_semctl(id, num, cmd, arg), EIDRM);
     case IPC_INFO:
     case SEM_INFO:
         size = sizeof mine.info;
@@ -310,52 +326,11 @@ semctl(int id, int num, int cmd, ...)
     case SEM_STAT:
     case SEM_STAT_ANY:
         arg.info = &mine;
-        result = told(ipcc_semctl(id, num, cmd, arg), EIDRM);
-        if (result >= 0 && store(theirs.info, &mine, size) < 0)
+        result = ipcc__told(ipcc_semctl(id, num, cmd, arg), EIDRM);
+        if (result >= 0 && ipcc__store(theirs.info, &mine, size) < 0)
             return -1;
         return result;
     default:
-        return told(ipcc_semctl(id, num, cmd, arg), EIDRM);
+        return ipcc__told(ipcc_semctl(id, num, cmd, arg), EIDRM);
     }
-}
-
-/* ---- the program's beginning and end ---------------------------------------------------- */
-
-/*
- * With RTLD_DEEPBIND a library would find libc's calls before ours.  A tail call, so that the real dlopen sees its
- * true caller.
- */
-SHOWN void *
-dlopen(const char *file, int mode)
-{
-    static void *(*real)(const char *, int);
-
-    if (real == NULL)
-        *(void **)&real = dlsym(RTLD_NEXT, "dlopen");
-    return real(file, mode & ~RTLD_DEEPBIND);
-}
-
-static void __attribute__((destructor))
-end(void)
-{
-    ipcc_close();
-}
-
-/* Adjustments are made before the parent's wait returns; without this the server would only see us gone. */
-SHOWN void
-_exit(int status)
-{
-    static void (*real)(int);
-
-    ipcc_close();
-    if (real == NULL)
-        *(void **)&real = dlsym(RTLD_NEXT, "_exit");
-    for (;;)
-        real(status);
-}
-
-SHOWN void
-_Exit(int status)
-{
-    _exit(status);
 }

@@ -1,66 +1,27 @@
 /*
- * session.c: sessions, slots, and how a call is made once.
+ * session.c: the sessions of a process, their slots, and how fork and exec part
+ * or keep them.
  *
  * A process has a session.  A call takes a slot, which has a connection and a
  * sequence number of its own, so that as many threads may wait as there are
- * slots.  A call whose connection breaks is sent again, the same bytes over
- * another connection: the server knows it by its number and does it once.
- *
- * All signals are held during a call, except while it waits for the answer.
+ * slots.
  */
 
 #include <errno.h>
-#include <pthread.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "session.h"
 
-#define CHUNK_MS 20000L         /* longest wait of one call: a longer one is made of several, so that a dead link shows */
-#define MARGIN_MS 10000L        /* how much longer than its wait a call may take */
-#define FIRST_PAUSE_MS 20L
-#define LONGEST_PAUSE_MS 1000L
-#define CONNECT_MS 5000L
-#define GOODBYE_MS 2000L
-#define SMALL 512               /* room for the arguments of HELLO, RENEW, CANCEL */
+#define g ipcc__g
 
-struct slot {
-    struct slot *next;          /* of the free ones, or of those in use */
-    u_int number;
-    u_int seq;                  /* of its last call */
-    int doubtful;               /* calls in a row that the server may not have taken up */
-    unsigned long session_no;   /* which of our sessions it belongs to */
-    int fd;
-    struct ipcc__file file;     /* what fd is, as long as the program leaves it alone */
-    pthread_t owner;
-    char *frame;                /* where on the stack its owner is; lower is deeper */
-    struct ipcc__buffer out;
-    struct ipcc__buffer in;
-};
 
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t given;       /* a slot came back */
-    char *address;
-    long patience_ms;
-    int ending;
-    pid_t pid;                  /* whose session this is */
-    unsigned long session_no;   /* goes up with each session */
-    int open;
-    ripc_hyper session;
-    ripc_hyper nonce;
-    int nonced;
-    int undo;                   /* the session has adjustments, perhaps */
-    u_int limit;                /* slots that the server grants */
-    u_int made;
-    u_int xid;
-    struct slot *free;
-    struct slot *used;
-    int prepared;               /* the handlers of fork are in place */
-} g = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, -1, IPCC_BOUND, 0, 1, 0, {0, 0}, {0, 0}, 0, 0,
-    RIPC_SLOTMAX, 0, 0, NULL, NULL, 0
+
+struct ipcc__globals ipcc__g = {
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, NULL, -1, IPCC_BOUND, 0, 0, NULL, 0, 0, 0
 };
 
 /* ---- settings ------------------------------------------------------------- */
@@ -139,10 +100,10 @@ settings(void)
     return 0;
 }
 
-/* ---- slots ------------------------------------------------------------------ */
+/* ---- sessions ----------------------------------------------------------------- */
 
-static void
-disconnect(struct slot *slot)
+void
+ipcc__disconnect(struct slot *slot)
 {
     /* A program that closes all that it does not know may have a file of its own under this number by now. */
     if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
@@ -151,32 +112,94 @@ disconnect(struct slot *slot)
     slot->in.used = 0;
 }
 
-static void
-discard(struct slot *slot)
+struct slot *
+ipcc__new_slot(struct session *session, u_int number)
 {
-    disconnect(slot);
+    struct slot *slot = calloc(1, sizeof *slot);
+
+    if (slot != NULL) {
+        slot->session = session;
+        slot->number = number;
+        slot->fd = -1;
+    }
+    return slot;
+}
+
+void
+ipcc__discard(struct slot *slot)
+{
+    ipcc__disconnect(slot);
     free(slot->out.data);
     free(slot->in.data);
     free(slot);
 }
 
-/* Begins anew, with the next call's session.  Under the lock.  Slots in use are discarded when they come back. */
 static void
-forget_session(void)
+discard_all(struct slot **list)
 {
     struct slot *slot;
 
-    while ((slot = g.free) != NULL) {
-        g.free = slot->next;
-        discard(slot);
+    while ((slot = *list) != NULL) {
+        *list = slot->next;
+        ipcc__discard(slot);
     }
-    g.session_no++;
-    g.open = 0;
-    g.nonced = 0;
-    g.undo = 0;
-    g.made = 0;
-    g.limit = RIPC_SLOTMAX;
 }
+
+struct session *
+ipcc__own(void)
+{
+    struct session *session;
+    pid_t pid = getpid();
+
+    for (session = g.sessions; session != NULL; session = session->next)
+        if (session->pid == pid)
+            return session;
+    return NULL;
+}
+
+void
+ipcc__release(struct session *session)
+{
+    if (--session->uses == 0 && session->gone)
+        free(session);
+}
+
+void
+ipcc__forget(struct session *session)
+{
+    struct session **link;
+
+    if (session->gone)
+        return;
+    for (link = &g.sessions; *link != session; link = &(*link)->next)
+        ;
+    *link = session->next;
+    session->gone = 1;
+    session->uses++;
+    discard_all(&session->free);
+    if (!session->renewing && session->keeper != NULL) {
+        ipcc__discard(session->keeper);
+        session->keeper = NULL;
+    }
+    ipcc__release(session);
+}
+
+static struct session *
+new_session(void)
+{
+    struct session *session = calloc(1, sizeof *session);
+
+    if (session == NULL)
+        return NULL;
+    session->pid = getpid();
+    session->limit = RIPC_SLOTMAX;
+    ipcc__random(&session->nonce, sizeof session->nonce);
+    session->next = g.sessions;
+    g.sessions = session;
+    return session;
+}
+
+/* ---- fork ----------------------------------------------------------------------- */
 
 static void
 before_fork(void)
@@ -194,19 +217,222 @@ in_parent(void)
 static void
 in_child(void)
 {
-    struct slot *slot;
+    struct session *session;
 
-    while ((slot = g.used) != NULL) {   /* those of threads that the child does not have */
-        g.used = slot->next;
-        discard(slot);
+    while ((session = g.sessions) != NULL) {
+        g.sessions = session->next;
+        discard_all(&session->free);
+        discard_all(&session->used);    /* those of threads that the child does not have */
+        if (session->keeper != NULL)
+            ipcc__discard(session->keeper);
+        free(session);
     }
-    forget_session();
+    g.home = getpid();
     (void)pthread_mutex_init(&g.lock, NULL);
     (void)pthread_cond_init(&g.given, NULL);
+    (void)pthread_mutex_init(&g.xid_lock, NULL);
 }
 
-static void tell_cancel(struct slot *slot);
-static void give(struct slot *slot);
+/*
+ * A child that no handler of fork has seen (made by vfork, or by a system call of the program's own) closes its copies
+ * too, but leaves the memory alone, which may be its parent's.
+ */
+static void
+close_of_others(void)
+{
+    struct session *session;
+    struct slot *slot;
+
+    for (session = g.sessions; session != NULL; session = session->next) {
+        for (slot = session->free; slot != NULL; slot = slot->next)
+            if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
+                (void)close(slot->fd);
+        for (slot = session->used; slot != NULL; slot = slot->next)
+            if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
+                (void)close(slot->fd);
+        slot = session->keeper;
+        if (slot != NULL && slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
+            (void)close(slot->fd);
+    }
+}
+
+/* ---- exec ----------------------------------------------------------------------- */
+
+static struct slot *
+connected(struct slot *slot)
+{
+    while (slot != NULL && (slot->fd < 0 || !ipcc__is(slot->fd, &slot->file)))
+        slot = slot->next;
+    return slot;
+}
+
+int
+ipcc__hand_on(char *text, size_t room, int *fd)
+{
+    struct session *session;
+    struct slot *slot;
+    char *at = text;
+    u_int number;
+
+    *fd = -1;
+    (void)pthread_mutex_lock(&g.lock);
+    session = ipcc__own();
+    if (session == NULL || !session->open || !session->undo || room < IPCC_TOKEN + strlen(g.address)) {
+        (void)pthread_mutex_unlock(&g.lock);
+        return 0;
+    }
+    slot = session->keeper == NULL ? NULL : connected(session->keeper);
+    if (slot == NULL)
+        slot = connected(session->free);
+    if (slot == NULL)
+        slot = connected(session->used);
+    if (slot != NULL) {
+        *fd = slot->fd;
+        (void)fcntl(*fd, F_SETFD, 0);
+    }
+    at += sprintf(at, IPCC_SESSION "=%ld %d %lu %lu %d %lu %lu %ld", (long)getpid(), *fd,
+                  slot == NULL ? 0UL : (unsigned long)slot->file.device,
+                  slot == NULL ? 0UL : (unsigned long)slot->file.inode, session->id.hi, (unsigned long)session->id.lo,
+                  (unsigned long)session->limit, session->lease_ms);
+    for (number = 0; number < session->made && number < RIPC_SLOTMAX; number++) {
+        for (slot = session->free; slot != NULL && slot->number != number; slot = slot->next)
+            ;
+        if (slot != NULL) {
+            at += sprintf(at, " %lu", (unsigned long)slot->seq);
+            continue;
+        }
+        for (slot = session->used; slot != NULL && slot->number != number; slot = slot->next)
+            ;
+        /* Its thread ends with exec, and with it its call. */
+        at += sprintf(at, " -%lu", slot == NULL ? 0UL : (unsigned long)slot->seq);
+    }
+    (void)sprintf(at, " @%s", g.address);
+    return 1;
+}
+
+void
+ipcc__keep(int fd)
+{
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    (void)pthread_mutex_unlock(&g.lock);
+}
+
+/* Reads a number and the blank behind it; tells whether there was one. */
+static int
+word(const char **text, unsigned long *value)
+{
+    char *end;
+
+    *value = strtoul(*text, &end, 10);
+    if (end == *text || *end != ' ')
+        return 0;
+    *text = end + 1;
+    return 1;
+}
+
+static struct session *
+adopted(const char *text)
+{
+    unsigned long words[8];     /* pid, fd, device, inode, session, session, limit, lease */
+    struct session *session;
+    struct ipcc__file file;
+    struct slot *slot;
+    struct slot **last;
+    const char *address = strchr(text, '@');
+    unsigned long seq;
+    int busy;
+    int fd;
+    size_t i;
+
+    for (i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (!word(&text, &words[i]))
+            return NULL;
+    fd = (int)words[1];
+    memset(&file, 0, sizeof file);
+    file.device = (dev_t)words[2];
+    file.inode = (ino_t)words[3];
+    if (fd >= 0 && !ipcc__is(fd, &file))
+        fd = -1;
+    if (fd >= 0 && words[0] != (unsigned long)getpid()) {
+        (void)close(fd);        /* a parent's, which was not preloaded when it had its child */
+        return NULL;
+    }
+    if (words[0] != (unsigned long)getpid())
+        return NULL;
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (address == NULL || strcmp(address + 1, g.address) != 0)
+        return NULL;            /* another server's; what is open keeps it alive */
+    session = new_session();
+    if (session == NULL)
+        return NULL;
+    session->open = 1;
+    session->undo = 1;
+    session->id.hi = (int)words[4];
+    session->id.lo = (u_int)words[5];
+    session->limit = (u_int)words[6];
+    session->lease_ms = (long)words[7];
+    session->keeper = ipcc__new_slot(session, 0);
+    if (session->keeper != NULL) {
+        session->keeper->fd = fd;
+        session->keeper->file = file;
+    }
+    last = &session->free;
+    while (*text != '@' && session->made < RIPC_SLOTMAX) {
+        busy = *text == '-';
+        text += busy;
+        if (!word(&text, &seq) || (slot = ipcc__new_slot(session, session->made)) == NULL)
+            break;
+        session->made++;
+        slot->seq = (u_int)seq;
+        if (!busy) {
+            slot->next = session->free;
+            session->free = slot;
+            if (last == &session->free)
+                last = &slot->next;
+            continue;
+        }
+        /* A call of a thread that exec ended.  Such slots are used last. */
+        slot->doubtful = 1;
+        *last = slot;
+        last = &slot->next;
+        if (session->keeper != NULL) {
+            session->keeper->number = slot->number;
+            session->keeper->seq = slot->seq;
+            ipcc__tell_cancel(session->keeper);
+        }
+    }
+    ipcc__renew(session);
+    return session;
+}
+
+/* Under the lock. */
+static void
+prepare(void)
+{
+    const char *text;
+
+    if (g.prepared)
+        return;
+    g.prepared = 1;
+    g.home = getpid();
+    (void)pthread_atfork(before_fork, in_parent, in_child);
+    text = getenv(IPCC_SESSION);
+    if (text != NULL)
+        (void)adopted(text);
+}
+
+void
+ipcc__begin(void)
+{
+    (void)pthread_mutex_lock(&g.lock);
+    if (settings() == 0)
+        prepare();
+    (void)pthread_mutex_unlock(&g.lock);
+}
+
+/* ---- slots ------------------------------------------------------------------------ */
 
 /* Takes a slot out of the list of those in use.  Under the lock. */
 static void
@@ -214,44 +440,25 @@ unlist(struct slot *slot)
 {
     struct slot **link;
 
-    for (link = &g.used; *link != NULL; link = &(*link)->next)
+    for (link = &slot->session->used; *link != NULL; link = &(*link)->next)
         if (*link == slot) {
             *link = slot->next;
             return;
         }
 }
 
-/* Returns a slot that nobody uses; waits for one if the server grants no more. */
-static struct slot *
-take(char *frame)
+/*
+ * A signal handler that jumped out of a call left its slot behind; one that makes a call itself is deeper in the stack.
+ * The server is told to wait no more for what was left, and its late answer is passed over.
+ */
+static void
+give_back_left(struct session *session, const char *frame)
 {
-    struct slot *slot;
     struct slot *each;
     struct slot *next;
     struct slot *left = NULL;
 
-    (void)pthread_mutex_lock(&g.lock);
-    if (settings() < 0) {
-        (void)pthread_mutex_unlock(&g.lock);
-        return NULL;
-    }
-    if (!g.prepared) {
-        g.prepared = 1;
-        (void)pthread_atfork(before_fork, in_parent, in_child);
-    }
-    if (g.pid != getpid()) {
-        g.pid = getpid();
-        forget_session();
-    }
-    if (!g.nonced) {
-        ipcc__random(&g.nonce, sizeof g.nonce);
-        g.nonced = 1;
-    }
-    /*
-     * A signal handler that jumped out of a call left its slot behind; one that makes a call itself is deeper in the
-     * stack.  The server is told to wait no more for what was left, and its late answer is passed over.
-     */
-    for (each = g.used; each != NULL; each = next) {
+    for (each = session->used; each != NULL; each = next) {
         next = each->next;
         if (pthread_equal(each->owner, pthread_self()) && each->frame <= frame) {
             unlist(each);
@@ -259,466 +466,84 @@ take(char *frame)
             left = each;
         }
     }
+    if (left == NULL)
+        return;
     (void)pthread_mutex_unlock(&g.lock);
     while ((each = left) != NULL) {
         left = each->next;
-        tell_cancel(each);
+        ipcc__tell_cancel(each);
         each->doubtful++;
-        give(each);
+        ipcc__give(each);
     }
     (void)pthread_mutex_lock(&g.lock);
+}
+
+struct slot *
+ipcc__take(char *frame)
+{
+    struct session *session;
+    struct slot *slot = NULL;
+    int error = ENOMEM;
+
+    (void)pthread_mutex_lock(&g.lock);
+    if (settings() < 0) {
+        g.trouble = errno;
+        (void)pthread_mutex_unlock(&g.lock);
+        errno = g.trouble;
+        return NULL;
+    }
+    prepare();
+    session = ipcc__own();
+    if (session != NULL)
+        give_back_left(session, frame);
     for (;;) {
-        slot = g.free;
+        session = ipcc__own();
+        if (session == NULL) {
+            if (g.home != getpid())
+                close_of_others();
+            session = new_session();
+            if (session == NULL)
+                break;
+        }
+        slot = session->free;
         if (slot != NULL) {
-            g.free = slot->next;
+            session->free = slot->next;
             break;
         }
-        if (g.made < g.limit) {
-            slot = calloc(1, sizeof *slot);
-            if (slot == NULL)
-                break;
-            slot->number = g.made++;
-            slot->session_no = g.session_no;
-            slot->fd = -1;
+        if (session->made < session->limit) {
+            slot = ipcc__new_slot(session, session->made);
+            session->made += slot != NULL;
             break;
         }
         (void)pthread_cond_wait(&g.given, &g.lock);
     }
     if (slot != NULL) {
+        session->uses++;
         slot->owner = pthread_self();
         slot->frame = frame;
-        slot->next = g.used;
-        g.used = slot;
+        slot->next = session->used;
+        session->used = slot;
     }
     (void)pthread_mutex_unlock(&g.lock);
     if (slot == NULL)
-        errno = ENOMEM;
+        errno = error;
     return slot;
 }
 
-static void
-give(struct slot *slot)
+void
+ipcc__give(struct slot *slot)
 {
+    struct session *session = slot->session;
+
     (void)pthread_mutex_lock(&g.lock);
     unlist(slot);
-    if (slot->session_no == g.session_no && slot->number < g.limit) {
-        slot->next = g.free;
-        g.free = slot;
+    if (!session->gone && slot->number < session->limit) {
+        slot->next = session->free;
+        session->free = slot;
     } else {
-        discard(slot);
+        ipcc__discard(slot);
     }
+    ipcc__release(session);
     (void)pthread_cond_signal(&g.given);
     (void)pthread_mutex_unlock(&g.lock);
-}
-
-/* ---- exchanges -------------------------------------------------------------- */
-
-/* How exchange ends besides 0 (an answer) and -1 (errno). */
-#define BROKEN 1                /* no answer came, or none that counts: send it again */
-
-static u_int
-next_xid(void)
-{
-    u_int xid;
-
-    (void)pthread_mutex_lock(&g.lock);
-    if (g.xid == 0)
-        ipcc__random(&g.xid, sizeof g.xid);
-    xid = ++g.xid;
-    (void)pthread_mutex_unlock(&g.lock);
-    return xid;
-}
-
-/* Sends a call whose answer nobody waits for. */
-static void
-tell(struct slot *slot, u_long procedure, xdrproc_t xdr_arg, void *arg)
-{
-    struct ipcc__buffer out;
-
-    memset(&out, 0, sizeof out);
-    if (slot->fd >= 0 && ipcc__compose(&out, procedure, xdr_arg, arg, SMALL) == 0) {
-        ipcc__set_xid(&out, next_xid());
-        if (ipcc__send(slot->fd, out.data, out.used) < 0)
-            disconnect(slot);
-    }
-    free(out.data);
-}
-
-static void
-tell_cancel(struct slot *slot)
-{
-    ripc_cancel_args args;
-
-    args.session = g.session;
-    args.slot = slot->number;
-    args.seq = slot->seq;
-    args.xid = 0;
-    tell(slot, RIPC_CANCEL, (xdrproc_t)xdr_ripc_cancel_args, &args);
-}
-
-/* The answer has arrived: a message that was received does not go back if we die now. */
-static void
-tell_received(struct slot *slot)
-{
-    ripc_renew_args args;
-    ripc_ack ack;
-
-    ack.slot = slot->number;
-    ack.seq = slot->seq;
-    args.session = g.session;
-    args.acks.acks_len = 1;
-    args.acks.acks_val = &ack;
-    tell(slot, RIPC_RENEW, (xdrproc_t)xdr_ripc_renew_args, &args);
-}
-
-/* Takes what has arrived at a slot's socket.  Returns 1, 0 if nothing was there, -1 at the connection's end. */
-static int
-receive(struct slot *slot)
-{
-    struct ipcc__buffer *in = &slot->in;
-    ssize_t got;
-
-    if (in->room - in->used < 4096 && ipcc__reserve(in, in->room == 0 ? 8192 : 2 * in->room) < 0)
-        return -1;
-    got = read(slot->fd, in->data + in->used, in->room - in->used);
-    if (got < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
-    if (got == 0)
-        return -1;
-    in->used += (size_t)got;
-    return 1;
-}
-
-/*
- * Sends what slot->out holds and waits for its answer.  *cancelled tells that the call was to be cancelled, and becomes
- * so when a signal is caught and interruptible is set.  *sent counts how often the server may have seen the call.
- */
-static int
-exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct ipcc__mask *mask, int interruptible,
-         int *cancelled, int *sent)
-{
-    long until = ipcc__now() + ms;
-    u_int xid = next_xid();
-    size_t taken;
-    long length;
-    long left;
-    int ready;
-    int done;
-
-    if (slot->fd >= 0 && !ipcc__is(slot->fd, &slot->file))
-        disconnect(slot);
-    if (slot->fd < 0) {
-        slot->fd = ipcc__connect(g.address, CONNECT_MS);
-        if (slot->fd < 0)
-            return BROKEN;
-        ipcc__know(slot->fd, &slot->file);
-    }
-    ++*sent;
-    ipcc__set_xid(&slot->out, xid);
-    if (ipcc__send(slot->fd, slot->out.data, slot->out.used) < 0) {
-        disconnect(slot);
-        return BROKEN;
-    }
-    if (*cancelled)
-        tell_cancel(slot);
-    for (;;) {
-        while (slot->fd >= 0 && (length = ipcc__record(&slot->in, &taken)) != 0) {
-            if (length < 0) {
-                disconnect(slot);
-                errno = EPROTO;
-                return BROKEN;
-            }
-            done = BROKEN;
-            if (ipcc__xid_of(&slot->in) == xid) {
-                done = ipcc__parse(&slot->in, (size_t)length, request->xdr_res, request->res);
-                xid = 0;
-            }
-            memmove(slot->in.data, slot->in.data + taken, slot->in.used - taken);
-            slot->in.used -= taken;
-            if (xid == 0)
-                return done;
-        }
-        left = until - ipcc__now();
-        if (slot->fd < 0 || left <= 0) {
-            disconnect(slot);
-            errno = ETIMEDOUT;
-            return BROKEN;
-        }
-        ready = ipcc__wait(slot->fd, left, mask);
-        if (ready < 0 && interruptible && !*cancelled) {
-            *cancelled = 1;
-            tell_cancel(slot);
-        }
-        if (ready > 0 && receive(slot) < 0) {
-            disconnect(slot);
-            errno = ECONNRESET;
-            return BROKEN;
-        }
-    }
-}
-
-/* Exchanges again and again until patience is at its end. */
-static int
-persist(struct slot *slot, struct ipcc__request *request, long ms, const struct ipcc__mask *mask, int interruptible,
-        int *cancelled, int *sent)
-{
-    long pause = FIRST_PAUSE_MS;
-    long give_up = 0;
-    int broken = 0;
-    int error;
-    int done;
-
-    for (;;) {
-        done = exchange(slot, request, ms, mask, interruptible, cancelled, sent);
-        if (done != BROKEN)
-            return done;
-        error = errno;
-        if (broken++ == 0)
-            give_up = ipcc__now() + g.patience_ms;
-        if (ipcc__now() + pause - give_up > 0) {
-            errno = error;
-            return -1;
-        }
-        (void)ipcc__wait(-1, pause, mask);
-        pause = 2 * pause > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : 2 * pause;
-    }
-}
-
-/* Opens the session over a slot's connection.  Threads may do it together: the same nonce is the same session. */
-static int
-hello(struct slot *slot, const struct ipcc__mask *mask)
-{
-    struct ipcc__request request;
-    ripc_hello_args args;
-    ripc_hello_res res;
-    char host[RIPC_HOSTMAX + 1];
-    int cancelled = 0;
-    int sent = 0;
-
-    memset(&request, 0, sizeof request);
-    memset(&res, 0, sizeof res);
-    host[0] = '\0';
-    (void)gethostname(host, sizeof host - 1);
-    host[sizeof host - 1] = '\0';
-    args.nonce = g.nonce;
-    args.host = host;
-    args.pid = (int)getpid();
-    args.flags = g.ending == IPCC_BOUND ? RIPC_BOUND : 0;
-    args.slots = RIPC_SLOTMAX;
-    args.lease_ms = 0;
-    request.xdr_res = (xdrproc_t)xdr_ripc_hello_res;
-    request.res = &res;
-    if (ipcc__compose(&slot->out, RIPC_HELLO, (xdrproc_t)xdr_ripc_hello_args, &args, SMALL) < 0)
-        return -1;
-    if (persist(slot, &request, MARGIN_MS, mask, 0, &cancelled, &sent) < 0)
-        return -1;
-    if (res.status != RIPC_OK)
-        return ipcc__fail(res.status);
-    (void)pthread_mutex_lock(&g.lock);
-    if (slot->session_no == g.session_no) {
-        g.session = res.ripc_hello_res_u.ok.session;
-        g.limit = res.ripc_hello_res_u.ok.slots;
-        g.open = 1;
-    }
-    (void)pthread_mutex_unlock(&g.lock);
-    return 0;
-}
-
-/* ---- calls -------------------------------------------------------------------- */
-
-static ripc_status
-status_of(const struct ipcc__request *request)
-{
-    return request->bare ? RIPC_OK : *(const ripc_status *)request->res;
-}
-
-/* Milliseconds of a timeout, rounded up. */
-static long
-milliseconds(const struct timespec *timeout)
-{
-    if (timeout->tv_sec > 2000000L)
-        return 2000000000L;
-    return timeout->tv_sec * 1000L + (timeout->tv_nsec + 999999L) / 1000000L;
-}
-
-/* The session is no more; the next call opens another.  Tells whether this call may be made in that one. */
-static int
-lost(struct slot *slot, const struct ipcc__request *request, int sent)
-{
-    int undone;
-
-    (void)pthread_mutex_lock(&g.lock);
-    undone = g.undo;
-    if (slot->session_no == g.session_no)
-        forget_session();
-    (void)pthread_mutex_unlock(&g.lock);
-    return !undone && (sent <= 1 || request->redo);
-}
-
-/* Makes a call in a slot.  Returns 0, -1, or BROKEN if it is to be made in another session. */
-static int
-perform(struct slot *slot, struct ipcc__request *request, const struct ipcc__mask *mask, long started)
-{
-    long total = request->timeout == NULL ? -1 : milliseconds(request->timeout);
-    long left;
-    long ms;
-    int cancelled = 0;
-    int busy = 0;
-    int sent;
-    int done;
-    ripc_status status;
-
-    for (;;) {
-        ms = MARGIN_MS;
-        if (request->wait_ms != NULL) {
-            left = total < 0 ? CHUNK_MS : total - (ipcc__now() - started);
-            *request->wait_ms = left < 1 ? 1 : left > CHUNK_MS ? (u_int)CHUNK_MS : (u_int)left;
-            ms += (long)*request->wait_ms;
-        }
-        if (request->ctx != NULL)
-            slot->seq++;
-    repeat:
-        if (request->ctx != NULL) {
-            request->ctx->session = g.session;
-            request->ctx->slot = slot->number;
-            request->ctx->seq = slot->seq;
-            request->ctx->pid = (int)getpid();
-        }
-        sent = 0;
-        if (ipcc__compose(&slot->out, request->procedure, request->xdr_arg, request->arg, request->room) < 0) {
-            if (request->ctx != NULL)
-                slot->seq--;
-            return -1;
-        }
-        done = persist(slot, request, ms, mask, request->wait_ms != NULL, &cancelled, &sent);
-        if (done != 0) {
-            slot->doubtful++;   /* what became of it is not known */
-            disconnect(slot);
-            return done;
-        }
-        if (request->ctx == NULL)
-            return 0;
-        status = status_of(request);
-        if (status == RIPC_EMISORDERED && slot->doubtful > 0) {
-            /* The call before this one never reached the server's journal: its number is still to be used. */
-            slot->doubtful--;
-            slot->seq--;
-            goto repeat;
-        }
-        if (status == RIPC_EBUSY && busy++ < 100) {
-            /* An earlier call that was given up still waits. */
-            slot->seq--;
-            tell_cancel(slot);
-            slot->seq++;
-            (void)ipcc__wait(-1, FIRST_PAUSE_MS, mask);
-            goto repeat;
-        }
-        slot->doubtful = status == RIPC_EIO || status == RIPC_ENOSPC ? slot->doubtful + 1 : 0;
-        if (status == RIPC_ENOSESSION) {
-            if (lost(slot, request, sent))
-                return BROKEN;
-            errno = EIO;
-            return -1;
-        }
-        if (status == RIPC_ETIMEDOUT && !cancelled && (total < 0 || ipcc__now() - started < total))
-            continue;
-        if (status == RIPC_ETIMEDOUT && cancelled)
-            *(ripc_status *)request->res = RIPC_EINTR;
-        if (request->redo && status == RIPC_OK)
-            tell_received(slot);
-        return 0;
-    }
-}
-
-int
-ipcc__call(struct ipcc__request *request)
-{
-    struct ipcc__mask mask;
-    struct slot *slot;
-    long started = ipcc__now();
-    char here;
-    int error;
-    int done = BROKEN;
-
-    ipcc__hold_signals(&mask);
-    while (done == BROKEN) {
-        slot = take(&here);
-        if (slot == NULL) {
-            done = -1;
-            break;
-        }
-        if (request->ctx != NULL && !g.open && hello(slot, &mask) < 0)
-            done = -1;
-        else if (request->ctx != NULL && slot->number >= g.limit)
-            done = BROKEN;      /* more threads than the server grants slots: wait for one of those */
-        else
-            done = perform(slot, request, &mask, started);
-        if (done == 0 && request->undo && status_of(request) == RIPC_OK)
-            g.undo = 1;
-        error = errno;
-        give(slot);
-        errno = error;
-    }
-    error = errno;
-    ipcc__let_signals(&mask);
-    errno = error;
-    return done;
-}
-
-int
-ipcc__reached(void)
-{
-    return g.open;
-}
-
-static bool_t
-nothing(XDR *xdrs, void *value)
-{
-    (void)xdrs;
-    (void)value;
-    return TRUE;
-}
-
-int
-ipcc__info(ripc_info_res *info)
-{
-    struct ipcc__request request;
-
-    memset(&request, 0, sizeof request);
-    memset(info, 0, sizeof *info);
-    request.procedure = RIPC_INFO;
-    request.xdr_arg = (xdrproc_t)nothing;
-    request.xdr_res = (xdrproc_t)xdr_ripc_info_res;
-    request.res = info;
-    request.bare = 1;
-    return ipcc__call(&request);
-}
-
-void
-ipcc_close(void)
-{
-    struct ipcc__request request;
-    struct ipcc__mask mask;
-    struct slot *slot;
-    ripc_status status;
-    int cancelled = 0;
-    int sent = 0;
-    char here;
-
-    ipcc__hold_signals(&mask);
-    /* Adjustments are to be made before whoever waits for this process goes on; the rest ends with the connections. */
-    if (g.pid == getpid() && g.open && (g.undo || g.ending == IPCC_LEASE)
-        && (g.free != NULL || g.made < g.limit) && (slot = take(&here)) != NULL) {
-        memset(&request, 0, sizeof request);
-        request.xdr_res = (xdrproc_t)xdr_ripc_status;
-        request.res = &status;
-        if (ipcc__compose(&slot->out, RIPC_GOODBYE, (xdrproc_t)xdr_ripc_hyper, &g.session, SMALL) == 0)
-            (void)exchange(slot, &request, GOODBYE_MS, &mask, 0, &cancelled, &sent);
-        give(slot);
-    }
-    (void)pthread_mutex_lock(&g.lock);
-    if (g.pid == getpid())
-        forget_session();
-    (void)pthread_mutex_unlock(&g.lock);
-    ipcc__let_signals(&mask);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -93,6 +94,19 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that replaces itself and has children, and beside it a library for it to load."""
+    require("gcc")
+    source = HERE / "sysv_process.c"
+    made = tmp_path_factory.mktemp("process") / "sysv_process"
+    for options in (["-rdynamic"], ["-shared", "-fPIC", "-DPLUGIN"]):
+        output = made if "-DPLUGIN" not in options else made.with_suffix(".so")
+        command = ["gcc", "-O1", "-g", "-w", *options, "-o", output, str(source), "-lpthread", "-ldl"]
+        subprocess.run(command, check=True, timeout=60, env=environment())
+    return made
+
+
 def _run(env: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60, env=env
@@ -125,6 +139,29 @@ def test_pythons_sysv_ipc_sees_the_kernels_results(preloaded: dict[str, str]) ->
     native = _run(environment(), sys.executable, "-c", SYSV_IPC)
     assert native.endswith("ended with 0\n")
     assert _run(preloaded, sys.executable, "-c", SYSV_IPC) == native
+
+
+def test_adjustments_live_on_after_exec_and_end_with_the_process(process: Path, preloaded: dict[str, str]) -> None:
+    native = _run(environment(), str(process), "exec")
+    assert native.count("after exec: held") == 11
+    assert _run(preloaded, str(process), "exec") == native
+
+
+def test_children_of_every_kind_leave_their_parents_adjustments_alone(process: Path, preloaded: dict[str, str]) -> None:
+    native = _run(environment(), str(process), "children")
+    assert native.endswith("ended with 0\n")
+    assert _run(preloaded, str(process), "children") == native
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="syscall and dlsym are replaced on x86-64 only")
+@pytest.mark.parametrize("way", ["number", "dlsym"])
+def test_calls_by_number_and_by_looking_them_up_go_to_the_server(
+    process: Path, preloaded: dict[str, str], way: str
+) -> None:
+    arguments = [str(process), way, str(process.with_suffix(".so"))]
+    native = _run(environment(), *arguments)
+    assert native.endswith("ended with 0\n")
+    assert _run(preloaded, *arguments) == native
 
 
 def test_two_programs_share_a_queue_of_the_server_and_a_restart_in_between(
