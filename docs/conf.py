@@ -10,6 +10,8 @@ import configparser
 import sys
 from pathlib import Path
 
+from sphinx.ext.napoleon.docstring import GoogleDocstring
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE / "_ext"), str(ROOT)]
@@ -32,9 +34,9 @@ extensions = [
     "conformance",
     "contents",
     "diagrams",
-    "gallery",
     "names",
     "offline",
+    "pictures",
     "tables",
 ]
 exclude_patterns = ["_ext", "_static"]
@@ -58,6 +60,14 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 add_module_names = False
 toc_object_entries = False
+
+
+def _sentence(docstring: GoogleDocstring) -> tuple[str, list[str]]:
+    return "", list(docstring._lines)  # noqa: SLF001
+
+
+# Under a constant stands a sentence. Napoleon takes all before its first colon for a type.
+GoogleDocstring._consume_inline_attribute = _sentence  # type: ignore[method-assign]  # noqa: SLF001
 
 html_theme = "furo"
 html_title = f"ipcserver {version}"

@@ -2,7 +2,7 @@
 
 A server on loopback, on free ports, gets some life: queues with messages, semaphores, a segment, a receive that waits,
 a refusal. The console is then looked at with the system's Chromium, light, dark and as on a phone; what commands print
-is drawn by rich. ``manifest.json`` says what is in each picture; docs/_ext/gallery.py shows them.
+is drawn by rich. ``manifest.json`` says what is in each picture; docs/_ext/pictures.py shows them.
 
 Without Chromium, or without playwright, it says so, leaves what was made before, and ends well: the site can be built
 without pictures.
@@ -23,7 +23,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -139,7 +139,7 @@ def state(page: Page, server: Server) -> None:
     page.goto(server.console)
     page.wait_for_selector("#status.good")
     page.wait_for_selector("#tables td")
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(700)
 
 
 def traffic(page: Page, server: Server) -> None:
@@ -151,14 +151,14 @@ def traffic(page: Page, server: Server) -> None:
     field = page.locator(".tree li", has_text="mtext").last
     field.wait_for()
     field.hover()
-    page.locator("#detail").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('.call[aria-current=true]').scrollIntoView()")
+    page.evaluate("scrollBy(0, -120)")
 
 
 def explain(page: Page, server: Server) -> None:
     """The Explain view with a pasted message."""
     page.goto(server.console + "#explain")
-    call = "5eed0001 00000000 00000002 000186a0 00000002 00000003 00000000 00000000 00000000 00000000 "
-    page.fill("#hex", call + "20000258 00000001 00000006 00000000")
+    page.fill("#hex", GETPORT)
     page.click("#explain-form button:not([type=button])")
     page.locator("#explained .tree li").first.wait_for()
 
@@ -168,39 +168,39 @@ VIEWS: Final = (
     ("traffic", traffic, "The Traffic view: a ladder of calls, and one of them byte by byte"),
     ("explain", explain, "The Explain view: a pasted GETPORT call taken apart"),
 )
-FORMS: Final = (
-    ("wide", "light", 1280, 900, "wide, light"),
-    ("wide", "dark", 1280, 900, "wide, dark"),
-    ("phone", "light", 390, 800, "on a phone"),
-    ("phone", "dark", 390, 800, "on a phone, dark"),
-)
+FORMS: Final = (("wide", 1280, 900, 1, ""), ("phone", 390, 800, 2, " on a phone"))
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 def console_shots(browser: Browser, server: Server, folder: Path) -> Iterator[Shot]:
     """Take the console's views in all forms."""
     for name, open_view, what in VIEWS:
-        for form, scheme, width, height, words in FORMS:
-            page = browser.new_page(
-                viewport={"width": width, "height": height},
-                color_scheme="dark" if scheme == "dark" else "light",
-                device_scale_factor=1 if form == "wide" else 2,
-            )
+        for form, width, height, scale, words in FORMS:
+            page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=scale)
             open_view(page, server)
-            file = f"{name}-{form}-{scheme}.png"
-            page.screenshot(path=folder / file)
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                file = f"{name}-{form}-{scheme}.png"
+                page.screenshot(path=folder / file)
+                yield Shot(file, form, what, f"{what}{words}, {scheme}.", width, height)
             page.close()
-            yield Shot(file, form, what, f"{what} ({words}).", width, height)
 
 
+GETPORT: Final = (
+    "5eed0001 00000000 00000002 000186a0 00000002 00000003 00000000 00000000 00000000 00000000 "
+    "20000258 00000001 00000006 00000000"
+)
 COMMANDS: Final = (
     ("ipcs", "ipcserver ipcs", "Queues, segments and semaphore sets, as ipcs(1) lists them"),
     ("ping", "oncrpc ping -c 4 -i 0.1 {address} IPCPROG 1", "Procedure 0, again and again"),
-    ("call", "oncrpc call {address} IPCPROG.1.RIPC_MSGLIST --auth sys "
-     "'{{\"start\": 0, \"max\": 1}}'", "Any procedure, JSON in and out"),
-    ("explain", "oncrpc explain 5eed0001 00000000 00000002 000186a0 00000002 00000003 "
-     "00000000 00000000 00000000 00000000 20000258 00000001 00000006 00000000", "A message, byte by byte"),
+    (
+        "call",
+        """oncrpc call {address} IPCPROG.1.RIPC_MSGLIST --auth sys '{{"start": 0, "max": 1}}'""",
+        "Any procedure, JSON in and out",
+    ),
+    ("explain", f"oncrpc explain {GETPORT}", "A message, byte by byte"),
     ("check", "oncrpc check --only HD --only ER {address} IPCPROG 1", "A server against RFC 5531"),
-)  # fmt: skip
+)
 
 
 def terminal_shots(server: Server, folder: Path) -> Iterator[Shot]:
@@ -217,13 +217,14 @@ def terminal_shots(server: Server, folder: Path) -> Iterator[Shot]:
         screen = Console(record=True, width=width, file=open(os.devnull, "w"), force_terminal=True)  # noqa: PTH123, SIM115
         typed = template.format(address="tcp:127.0.0.1:600")
         screen.print(Text(f"$ {typed if len(typed) < width else typed[: width - 4] + '…'}", style="bold"))
-        screen.print(Text.from_ansi(done.stdout.decode()))
+        screen.print(Text.from_ansi(done.stdout.decode().replace(server.address, "tcp:127.0.0.1:600")))
         file = f"terminal-{name}.svg"
         text = screen.export_svg(title=arguments[0], code_format=SVG)
         (folder / file).write_text(text)
         size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
         assert size is not None
-        yield Shot(file, "terminal", f"{what}: {arguments[0]} in a terminal", f"{what}.", int(float(size[1])), int(float(size[2])))
+        alt = f"{what}: {arguments[0]} in a terminal"
+        yield Shot(file, "terminal", alt, f"{what}.", int(float(size[1])), int(float(size[2])))
 
 
 # rich's own frame without the fonts that it would have a browser fetch.
@@ -234,7 +235,8 @@ SVG: Final = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {he
 .{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: sans-serif; }}
 {styles}
 </style>
-<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>
 {lines}</defs>
 {chrome}
 <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">

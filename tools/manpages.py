@@ -138,9 +138,7 @@ def _option(parameter: click.Parameter, context: click.Context) -> Option | None
         return None
     shown = " ".join(record[1].split())
     takes = isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.count
-    return Option(
-        (*parameter.opts, *parameter.secondary_opts), parameter.make_metavar(context) if takes else "", shown
-    )
+    return Option((*parameter.opts, *parameter.secondary_opts), parameter.make_metavar(context) if takes else "", shown)
 
 
 def node(command: click.Command, name: str, parent: click.Context | None = None) -> Node:
@@ -174,10 +172,23 @@ def page(name: str) -> Node:
     return node(getattr(importlib.import_module(module), attribute), name)
 
 
+_SPECIAL: Final = (
+    ("\\", "\\e"),
+    ("-", "\\-"),
+    ("'", "\\(aq"),
+    ("`", "\\(ga"),
+    ("^", "\\(ha"),
+    ("~", "\\(ti"),
+    ("…", "..."),
+    ("✓", "+"),
+    ("✗", "x"),
+)
+
+
 def _escape(text: str) -> str:
     """Text as roff takes it: no command at a line's begin, and ASCII's own quotes and dashes."""
-    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("`", "\\(ga").replace("^", "\\(ha")
-    text = text.replace("~", "\\(ti").replace("…", "...").replace("✓", "+").replace("✗", "x")
+    for plain, written in _SPECIAL:
+        text = text.replace(plain, written)
     return re.sub(r"(?m)^(?=[.])", r"\\&", text)
 
 
@@ -194,7 +205,8 @@ def _options(options: tuple[Option, ...]) -> list[str]:
     lines = []
     for option in options:
         names = ", ".join(_bold(name) for name in option.names)
-        lines += [".TP", f"{names} \\fI{_escape(option.metavar)}\\fP" if option.metavar else names, _filled(option.text)]
+        value = f" \\fI{_escape(option.metavar)}\\fP" if option.metavar else ""
+        lines += [".TP", names + value, _filled(option.text)]
     return lines
 
 

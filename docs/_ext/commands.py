@@ -1,4 +1,4 @@
-"""``{command} NAME``: a command line, as its manual page has it, made from the click command (``tools/manpages.py``)."""
+"""``{command} NAME``: a command line, as its manual page has it, from the click command (``tools/manpages.py``)."""
 
 from __future__ import annotations
 

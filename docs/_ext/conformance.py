@@ -46,7 +46,9 @@ class Conformance(SphinxDirective):
                 proof = nodes.bullet_list(classes=["tests"])
                 for test in row["tests"]:
                     path, _, name = test.partition("::")
-                    words = nodes.paragraph("", "", nodes.Text(name.replace("::", ": ").replace("test_", "").replace("_", " ")))
+                    words = nodes.paragraph(
+                        "", "", nodes.Text(name.replace("::", ": ").replace("test_", "").replace("_", " "))
+                    )
                     words += [nodes.Text(" "), nodes.literal("", path)]
                     proof += nodes.list_item("", words)
                 entry += proof

@@ -62,9 +62,7 @@ class Drawing:
     def box(self, x: float, y: float, width: float, height: float, kind: str = "box") -> None:
         """Draw a rectangle."""
         self.height = max(self.height, int(y + height) + 2)
-        self.parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3" class="{kind}"/>'
-        )
+        self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3" class="{kind}"/>')
 
     def line(self, points: Sequence[tuple[float, float]], kind: str = "line", *, arrow: bool = False) -> None:
         """Draw a line through points, with a head at its end if it is an arrow."""
@@ -75,7 +73,8 @@ class Drawing:
     def svg(self, name: str) -> str:
         """The whole picture."""
         head = (
-            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+            'orient="auto">'
             '<path d="M0,0 L8,4 L0,8 z" class="head"/></marker></defs>'
         )
         described = html.escape("; ".join(self.words))
@@ -86,11 +85,12 @@ class Drawing:
         )
 
 
-# ---- packages ---------------------------------------------------------------------------------------------------------
+# ---- packages -------------------------------------------------------------------------------------------------------
 
 
 def imported(path: Path) -> Iterator[str]:
     """Give the names that a module imports, those for type checkers alone left out."""
+
     def visit(node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -133,12 +133,12 @@ def packages() -> Drawing:
             draw.box(x, top, 137, 38, "box warm" if twisted else "box inner")
             draw.text(x + 8, top + 16, f"{folder}/" if folder else "(top)", "code")
             note = f"{count} modules" if count > 1 else "1 module"
-            draw.text(x + 8, top + 31, f"{note}, {twisted} Twisted" if twisted else note, "quiet")
+            draw.text(x + 8, top + 31, f"{twisted} of {count} on Twisted" if twisted else note, "quiet")
         rows[package] = (y, height)
         y += height + 22
     for (package, other), count in sorted(uses.items()):
         steps = PACKAGES.index(package) - PACKAGES.index(other)
-        x = 110 - 26 * steps
+        x = 110 - 30 * steps
         top, bottom = rows[package][0] + rows[package][1] / 2, rows[other][0] + rows[other][1] / 2 - 10 * (steps - 2)
         draw.line([(110, top + 8 * steps), (x, top + 8 * steps), (x, bottom), (108, bottom)], arrow=True)
         draw.text(x - 4, (top + bottom) / 2 + 14 * steps, str(count), "quiet", anchor="end")
@@ -151,7 +151,7 @@ def packages() -> Drawing:
     return draw
 
 
-# ---- the tree of errors ------------------------------------------------------------------------------------------------
+# ---- the tree of errors ---------------------------------------------------------------------------------------------
 
 
 def wire(kind: type) -> str:
@@ -171,7 +171,7 @@ def outcomes() -> Drawing:
     def visit(kind: type, depth: int) -> None:
         y = 8 + len(draw.words) * 42
         x = 4 + 28 * depth
-        sentence = (kind.__doc__ or "").strip().splitlines()[0].split(" (")[0].rstrip(".")
+        sentence = (kind.__doc__ or "").strip().splitlines()[0].split(" (")[0].rstrip(".").replace("`", "")
         stat = wire(kind)
         draw.box(x, y, 704 - x, 36, "box warm" if stat else "box inner")
         draw.text(x + 8, y + 15, kind.__name__, "code strong")
@@ -190,7 +190,7 @@ def outcomes() -> Drawing:
     return draw
 
 
-# ---- messages -----------------------------------------------------------------------------------------------------------
+# ---- messages -------------------------------------------------------------------------------------------------------
 
 
 def message(explained: Explanation, data: bytes, title: str) -> Drawing:
@@ -231,7 +231,9 @@ def _call() -> bytes:
     procedure = next(p for p in ipc.IPCPROG_1_Server.procedures if p.name == "RIPC_MSGGET")
     body = xdr.encode(
         ipc.ripc_msgget_args,
-        ipc.ripc_msgget_args(ctx=ipc.ripc_ctx(ipc.ripc_hyper(0, 0), 0, 0, 4711), key=0x1234, flags=ipc.RIPC_CREAT, mode=0o600),
+        ipc.ripc_msgget_args(
+            ctx=ipc.ripc_ctx(ipc.ripc_hyper(0, 0), 0, 0, 4711), key=0x1234, flags=ipc.RIPC_CREAT, mode=0o600
+        ),
     )
     core = StreamClient(first_xid=0x5EED0001, max_record=1 << 20)
     core.start(
@@ -274,15 +276,13 @@ def error_reply() -> Drawing:
     return message(next(explain_stream(data, _names())), data, "A refusal: PROG_MISMATCH, versions 1 to 1")
 
 
-# ---- the unions of rpc_msg.x --------------------------------------------------------------------------------------------
+# ---- the unions of rpc_msg.x ----------------------------------------------------------------------------------------
 
 
 def reply_tree() -> Drawing:
     """From a reply down: each arm of each union, and what it holds."""
     draw = Drawing(720, "What a reply can say: the unions of rpc_msg.x")
-    unions = {
-        getattr(rpc_msg, name): name for name in ("reply_body", "reply_data", "rejected_reply")
-    }
+    unions = {getattr(rpc_msg, name): name for name in ("reply_body", "reply_data", "rejected_reply")}
 
     def row(depth: int, label: str, note: str, kind: str) -> None:
         y, x = 6 + len(draw.words) * 28, 4 + 30 * depth
@@ -296,18 +296,16 @@ def reply_tree() -> Drawing:
     def visit(field_name: str, kind: typing.Any, depth: int) -> None:
         if kind in unions:
             row(depth, field_name, f"union {unions[kind]}", "box inner")
-            arms = typing.get_args(kind)
-            hints = [typing.get_type_hints(arm) for arm in arms]
+            hints = [typing.get_type_hints(arm) for arm in typing.get_args(kind)]
             named: set[int] = set()
-            for arm, types in zip(arms, hints, strict=True):
+            for types in hints:
                 stat = types.pop("stat")
                 cases = typing.get_args(stat)
                 if cases:
                     named.update(map(int, cases))
                     label = f"{type(cases[0]).__name__} {cases[0].name} ({int(cases[0])})"
                 else:
-                    others = [f"{each.name} ({int(each)})" for each in stat if int(each) not in named]
-                    label = f"{stat.__name__} {', '.join(others)}"
+                    label = ", ".join(each.name for each in stat if int(each) not in named)
                 row(depth + 1, label, "nothing more" if not types else "", "box warm")
                 for name, below in types.items():
                     visit(name, below, depth + 2)

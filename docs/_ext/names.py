@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from docutils import nodes
 from sphinx import addnodes
 
 if TYPE_CHECKING:
+    from docutils import nodes
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -26,14 +26,21 @@ OURS: Final = ("xdr", "oncrpc", "rpcbind_reg", "ipcserver")
 
 @cache
 def imports(module: str) -> dict[str, str]:
-    """The names that a module imports, with where from."""
-    origin = importlib.import_module(module).__file__
+    """The names that a module imports or gives to something, with what they stand for."""
+    loaded = importlib.import_module(module)
+    package = loaded.__package__ or module
     found: dict[str, str] = {}
-    for node in ast.walk(ast.parse(Path(origin or "").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+    for node in ast.walk(ast.parse(Path(loaded.__file__ or "").read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            found.update({alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names})
         elif isinstance(node, ast.Import):
             found.update({alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names})
+        elif isinstance(node, ast.ClassDef):
+            found.setdefault(node.name, f"{module}.{node.name}")
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, f"{module}.{node.id}")
     return found
 
 
@@ -87,7 +94,8 @@ def exists(name: str) -> bool:
             continue
         for part in parts[cut:]:
             if not hasattr(found, part):
-                return part in getattr(found, "__annotations__", {})
+                bound = imports(".".join(parts[:cut])) if cut == len(parts) - 1 else {}
+                return part in getattr(found, "__annotations__", {}) or part in bound
             found = getattr(found, part)
         return True
     return False

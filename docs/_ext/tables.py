@@ -65,7 +65,9 @@ def argument(cls: type, method: str) -> tuple[str, str]:
     return ", ".join(taken) or "void", "void" if result == "None" else result
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], literal: Sequence[int], widths: Sequence[int]) -> nodes.table:
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], literal: Sequence[int], widths: Sequence[int]
+) -> nodes.table:
     """A table of text; the columns named in `literal` are set as code."""
 
     def cell(text: str, *, code: bool) -> nodes.entry:
