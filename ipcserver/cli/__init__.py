@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 _COMMANDS: Final = {
     "serve": "ipcserver.cli.serve:serve",
+    "demo": "ipcserver.cli.demo:demo",
     "send": "ipcserver.cli.messages:send",
     "recv": "ipcserver.cli.messages:recv",
     "ipcs": "ipcserver.cli.objects:ipcs",
@@ -50,4 +51,5 @@ def main() -> None:
     ipcserver send --create 0x1234 hello   put a message into the queue with this key
     ipcserver recv 0x1234                  take it out again
     ipcserver ipcs                         see what there is
+    ipcserver demo                         a guided tour of Sun RPC
     """  # noqa: D301 - click reads the backspace

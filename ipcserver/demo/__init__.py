@@ -1,0 +1,1 @@
+"""``ipcserver demo``: a guided tour of Sun RPC, with real calls between real programs on this machine."""

@@ -1,0 +1,1 @@
+"""The process that the tour's server runs in."""
