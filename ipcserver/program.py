@@ -14,7 +14,7 @@ from ipcserver._gen import machine
 from ipcserver._gen.machine import machine_caller
 from ipcserver.identity import REMEMBERED
 from ipcserver.machine import body
-from oncrpc.program import LATER
+from oncrpc.program import LATER, NO_REPLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
         self._replica = replica
         self._identities = identities
         self._known: set[int] = set()
+        self._stopping = False
         self._callers: dict[Any, machine_caller] = {}
 
     @property
@@ -115,9 +116,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
                 self._known.add(number)
                 connection.on_close(lambda: self._gone(number))
             if operation in _MAY_WAIT:
-                # Who stops sending while he waits is dead, for all that TCP can tell: what he waits for must go to
-                # somebody who is there. (In a session the outcome is kept for him, should he come back.)
-                call.on_hangup(lambda: self._gone(number))
+                done = self._until_hangup(call, number, argument.ctx.session, call.reply if done is None else done)
         self._replica.submit(
             body(operation, argument),
             caller=caller,
@@ -127,10 +126,41 @@ class IPCProgram(gen.IPCPROG_1_Server):
         )
         return LATER
 
+    def _until_hangup(
+        self, call: Call, connection: int, session: gen.ripc_hyper, done: Callable[[Any], None]
+    ) -> Callable[[Any], None]:
+        """Return what answers a call that may wait, as long as its caller is there."""
+        left = False
+
+        def hung_up() -> None:
+            # Who stops sending while he waits is dead, for all that TCP can tell: what he waits for must go to
+            # somebody who is there. (In a session the outcome is kept for him, should he come back.)
+            nonlocal left
+            if self._stopping and (session.hi or session.lo):
+                left = True
+                call.reply(NO_REPLY)
+            else:
+                self._replica.connection_closed(connection)
+
+        def answer(outcome: Any) -> None:
+            if not left:
+                done(outcome)
+
+        call.on_hangup(hung_up)
+        return answer
+
+    def stop(self) -> None:
+        """Take the end of a connection, from now on, for the server's doing, which is about to close them all.
+
+        It is not its client's end: he comes back to the next life, with his session and what he waits for.
+        """
+        self._stopping = True
+
     def _gone(self, connection: int) -> None:
         """Tell the machine that a connection is at its end: its waits, its undo list."""
         self._known.discard(connection)
-        self._replica.connection_closed(connection)
+        if not self._stopping:
+            self._replica.connection_closed(connection)
 
     # -- sessions ----------------------------------------------------------------------
 

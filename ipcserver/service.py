@@ -150,8 +150,9 @@ class IPCService(Service):
             raise StartError(str(error)) from None
         super().startService()  # type: ignore[no-untyped-call]
         networks = (*(str(trust.network) for trust in self.config.trust), *LOOPBACK)
+        self._program = IPCProgram(self.replica, Identities(self.config.trust))
         self.rpc = RPCService(
-            [IPCProgram(self.replica, Identities(self.config.trust))],
+            [self._program],
             sockets.bound,
             reactor=self._reactor,
             observers=self._observers_of("server"),
@@ -286,6 +287,7 @@ class IPCService(Service):
             await maybeDeferred(self.portmapper.stopService)
             self.portmapper = None
         if self.rpc is not None:
+            self._program.stop()
             await self.rpc.stopService()
             self.rpc = None
             await self.replica.stop()

@@ -240,6 +240,7 @@ hello(struct slot *slot, const struct ipcc__mask *mask)
         return -1;
     if (res.status != RIPC_OK)
         return ipcc__fail(res.status);
+    slot->joined = 1;
     (void)pthread_mutex_lock(&g.lock);
     slot->session->id = res.ripc_hello_res_u.ok.session;
     slot->session->limit = res.ripc_hello_res_u.ok.slots;
@@ -324,6 +325,7 @@ perform(struct slot *slot, struct ipcc__request *request, const struct ipcc__mas
         }
         if (request->ctx == NULL)
             return 0;
+        slot->joined = 1;
         status = status_of(request);
         if (status == RIPC_EMISORDERED && slot->doubtful > 0) {
             /* The call before this one never reached the server's journal: its number is still to be used. */
@@ -483,6 +485,7 @@ renewing(void *argument)
     struct ipcc__mask mask;
     ripc_renew_args args;
     ripc_status status = RIPC_OK;
+    long longest = session->lease_ms / 10 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : session->lease_ms / 10;
     long until;
     long left;
     long pause = FIRST_PAUSE_MS;
@@ -504,10 +507,11 @@ renewing(void *argument)
             done = exchange(slot, &request, MARGIN_MS, &mask, 0, &cancelled, &sent);
         if (done != 0) {
             (void)ipcc__wait(-1, pause, &mask);
-            pause = 2 * pause > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : 2 * pause;
+            pause = 2 * pause > longest ? longest : 2 * pause;
             continue;
         }
         pause = FIRST_PAUSE_MS;
+        slot->joined = 1;
         /* Until a third of the lease is over, or the connection is. */
         until = ipcc__now() + session->lease_ms / 3;
         while (slot->fd >= 0 && !session->gone && (left = until - ipcc__now()) > 0)

@@ -109,6 +109,7 @@ ipcc__disconnect(struct slot *slot)
     if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
         (void)close(slot->fd);
     slot->fd = -1;
+    slot->joined = 0;
     slot->in.used = 0;
 }
 
@@ -261,7 +262,7 @@ close_of_others(void)
 static struct slot *
 connected(struct slot *slot)
 {
-    while (slot != NULL && (slot->fd < 0 || !ipcc__is(slot->fd, &slot->file)))
+    while (slot != NULL && (slot->fd < 0 || !slot->joined || !ipcc__is(slot->fd, &slot->file)))
         slot = slot->next;
     return slot;
 }
@@ -376,6 +377,7 @@ adopted(const char *text)
     session->keeper = ipcc__new_slot(session, 0);
     if (session->keeper != NULL) {
         session->keeper->fd = fd;
+        session->keeper->joined = 1;
         session->keeper->file = file;
     }
     last = &session->free;

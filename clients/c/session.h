@@ -17,6 +17,7 @@ struct slot {
     int doubtful;               /* calls in a row that the server may not have taken up */
     int fd;
     struct ipcc__file file;     /* what fd is, as long as the program leaves it alone */
+    int joined;                 /* the server has heard of the session through it */
     pthread_t owner;
     char *frame;                /* where on the stack its owner is; lower is deeper */
     struct ipcc__buffer out;

@@ -258,6 +258,10 @@ main(int argc, char **argv)
     } else if (strcmp(what, "hold") == 0) {
         tell("held", change(set(key), 0, 1, SEM_UNDO));
         pause();
+    } else if (strcmp(what, "hold-lease") == 0) {
+        tell("ending", ipcc_ending(IPCC_LEASE));
+        tell("held", change(set(key), 0, 1, SEM_UNDO));
+        pause();
     } else if (strcmp(what, "take") == 0) {
         int id = set(key);
 

@@ -10,6 +10,7 @@ import pytest
 
 from ipcserver.client import connect
 from tests.ipcserver.serving import Serving
+from tests.interop.leases import SHORT, wait_for_a_lease_to_end
 from tests.peers import ROOT, Background, environment, require, wait_until
 
 if TYPE_CHECKING:
@@ -208,6 +209,21 @@ def test_a_blocked_receive_outlives_a_crash_of_the_server(steps: _Steps, server:
         with steps.start("hold", "0x59") as holder:
             holder.wait_for_output("held: 0")
             taker.wait_for_output("taken: 0")
+
+
+def test_a_process_that_makes_no_calls_keeps_its_lease_and_a_dead_one_does_not(peer: Path, tmp_path: Path) -> None:
+    with Serving(tmp_path, *SHORT) as server:
+        steps = _Steps(peer, server, tmp_path)
+        with steps.start("hold-lease", "0x5b") as holder:
+            holder.wait_for_output("held: 0")
+            wait_for_a_lease_to_end(server)
+            assert steps.run("value", "0x5b") == "value: 1\n"
+            server.kill()
+            server.start()
+            wait_for_a_lease_to_end(server)
+            assert steps.run("value", "0x5b") == "value: 1\n"
+            holder.kill()
+            assert steps.run("zero", "0x5b") == "zero: 0\n"
 
 
 def test_messages_sent_across_a_crash_arrive_once_each(steps: _Steps, server: Serving) -> None:

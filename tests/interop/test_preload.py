@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from ipcserver.client import connect
 from tests.ipcserver.serving import Serving
+from tests.interop.leases import SHORT, wait_for_a_lease_to_end
 from tests.peers import ROOT, Background, environment, find, require, wait_until
 
 if TYPE_CHECKING:
@@ -178,6 +179,24 @@ def test_two_programs_share_a_queue_of_the_server_and_a_restart_in_between(
         server.start()
         assert _run(preloaded, perl, "-e", send) == "ended with 0\n"
         receiver.wait_for_output("across")
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_process_that_makes_no_calls_keeps_its_adjustments_over_a_restart_of_the_server(
+    process: Path, library: Path, tmp_path: Path, end: Literal["kill", "stop"]
+) -> None:
+    with Serving(tmp_path, *SHORT) as server:
+        env = environment(LD_PRELOAD=str(library), IPCSERVER=server.local)
+        with Background([process, "hold", "0x7e58"], tmp_path / "hold.log", env=env) as holder:
+            holder.wait_for_output("0")
+            server.kill() if end == "kill" else server.stop()
+            server.start()
+            wait_for_a_lease_to_end(server)
+            with connect(server.local) as ipc:
+                held = ipc.semget(0x7E58)
+                assert held.values() == [1]
+                holder.kill()
+                wait_until(lambda: held.values() == [0], "the end of the holder")
 
 
 def test_without_a_server_the_program_gets_an_errno_of_the_manual_page_and_the_user_the_reason(

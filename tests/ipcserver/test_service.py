@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ipcserver._gen import ipc as gen
+from ipcserver.calls import ok
 from ipcserver.client import IPC, Message
 from ipcserver.client import connect as connect_ipc
 from ipcserver.config import Config
 from ipcserver.errors import IPCError
 from ipcserver.service import reach
+from oncrpc import sync
+from oncrpc.errors import LocalRPCError
 from tests.ipcserver.serving import Serving
 from tests.peers import Background, wait_until
 
@@ -115,6 +119,40 @@ class TestWhatIsAcknowledgedStays:
         serving.start()
         with connect_ipc(serving.local) as client:
             assert client.msgget(0x79).receive(nowait=True).text == b"kept"
+
+    def test_a_polite_restart_is_not_the_end_of_a_bound_session(self, serving: Serving) -> None:
+        with sync.connect(gen.IPCPROG_1_SyncClient, serving.local) as stub:
+            args = gen.ripc_hello_args(gen.ripc_hyper(1, 2), "here", 1, flags=gen.RIPC_BOUND, slots=2, lease_ms=0)
+            session = ok(stub.ripc_hello(args), "hello").ok.session
+            semget = gen.ripc_semget_args(gen.ripc_ctx(session, 0, 1, 1), gen.RIPC_PRIVATE, 1, 0, 0o600)
+            semaphore = ok(stub.ripc_semget(semget), "semget").id
+            up = [gen.ripc_sembuf(0, 1, gen.RIPC_UNDO)]
+            stub.ripc_semop(gen.ripc_semop_args(gen.ripc_ctx(session, 0, 2, 1), semaphore, 0, up))
+            down = [gen.ripc_sembuf(0, -2, 0)]
+            take = gen.ripc_semop_args(gen.ripc_ctx(session, 1, 1, 1), semaphore, 0, down)
+            broken: list[bool] = []
+
+            def wait_in_vain() -> None:
+                try:
+                    with sync.connect(gen.IPCPROG_1_SyncClient, serving.local) as waiting:
+                        waiting.ripc_semop(take)
+                except LocalRPCError:
+                    broken.append(True)
+
+            thread = threading.Thread(target=wait_in_vain)
+            thread.start()
+            wait_until(lambda: stub.ripc_info().waiters, "the one who waits")
+            assert serving.stop() == 0
+            thread.join(20)
+            assert broken == [True]
+        serving.start()
+        with sync.connect(gen.IPCPROG_1_SyncClient, serving.local) as stub:
+            number = gen.ripc_semnum_args(semaphore, 0)
+            assert ok(stub.ripc_semgetval(number), "GETVAL").sem.semval == 1
+            again = gen.ripc_semop_args(gen.ripc_ctx(session, 0, 3, 1), semaphore, 0, up)
+            assert stub.ripc_semop(again) is gen.RIPC_OK
+            assert stub.ripc_semop(take) is gen.RIPC_OK
+            assert ok(stub.ripc_semgetval(number), "GETVAL").sem.semval == 0
 
     def test_a_memory_journal_says_that_it_keeps_nothing(self, tmp_path: Path) -> None:
         with Serving(tmp_path, "--journal", "memory") as running:
