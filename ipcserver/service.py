@@ -234,7 +234,11 @@ class IPCService(Service):
             self.portmapper.register(self._registered)
         elif self.config.portmapper in {"auto", "system"}:
             addresses = self.rpc.addresses
-            self.registrar = Registrar(lambda: registrations(programs, addresses), reactor=self._reactor)
+            self.registrar = Registrar(
+                lambda: registrations(programs, addresses),
+                reactor=self._reactor,
+                observers=self._observers_of("rpcbind"),
+            )
             self.registrar.startService()
 
     def _announce(self) -> None:

@@ -127,8 +127,8 @@ class CaptureFile:
         if len(data) < _PCAP_HEAD:
             message = "the file ends within its header"
             raise CaptureError(message)
-        # The highest four bits tell of checksums behind the packets.
-        link = Struct(f"{order}I").unpack_from(data, 20)[0] & 0x0FFFFFFF
+        # The upper half tells of checksums behind the packets.
+        link = Struct(f"{order}I").unpack_from(data, 20)[0] & 0xFFFF
         head = Struct(f"{order}IIII")
         at, number = _PCAP_HEAD, 0
         while at < len(data):

@@ -8,14 +8,18 @@ nothing for them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from oncrpc.errors import RecordTooLarge
+from oncrpc.records import RecordReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oncrpc.program import Connection, Peer
 
-__all__ = ["CallSeen", "MessageSeen", "Notice", "Observer", "attributes"]
+__all__ = ["CallSeen", "MessageSeen", "Notice", "Observer", "StreamTap", "attributes"]
 
 
 @dataclass(slots=True)
@@ -71,6 +75,8 @@ class MessageSeen:
         connection: Number of the connection; 0 for datagrams.
         outgoing: True if we sent it.
         parts: Its bytes, without record marks.
+        fragments: Sizes of the fragments that it came or went in over a stream; empty where that is not known, or
+            where it was one.
     """
 
     peer: Peer
@@ -79,6 +85,7 @@ class MessageSeen:
     connection: int
     outgoing: bool
     parts: Sequence[bytes | bytearray]
+    fragments: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,53 @@ class Observer:
 
     def noticed(self, notice: Notice) -> None:
         """Something worth a line in the log happened."""
+
+
+class StreamTap:
+    """Makes messages for observers of what a client sends and receives, as the server at the other end would see them.
+
+    A stream that is out of step, or a record over LARGEST, is not followed any further.
+
+    Args:
+        observers: Who is told.
+        client: The client's end.
+        server: The server's.
+        netid: How they are connected.
+        connection: A number for it.
+    """
+
+    LARGEST: ClassVar = 1 << 20
+    """Most bytes of a record that are kept until it is whole."""
+
+    def __init__(
+        self, observers: Sequence[Observer], *, client: Peer, server: Peer, netid: str, connection: int
+    ) -> None:
+        self._observers = observers
+        self._seen = partial(MessageSeen, client, server, netid, connection)
+        self._readers = RecordReader(self.LARGEST), RecordReader(self.LARGEST)
+        self._lost = False
+
+    def sent(self, data: bytes) -> None:
+        """The client sent these bytes."""
+        self._take(data, answered=False)
+
+    def received(self, data: bytes) -> None:
+        """The client received these bytes."""
+        self._take(data, answered=True)
+
+    def _take(self, data: bytes, *, answered: bool) -> None:
+        if self._lost:
+            return
+        reader = self._readers[answered]
+        reader.receive_data(data)
+        try:
+            while (record := reader.next_record()) is not None:
+                fragments = reader.fragments if isinstance(record, bytearray) else ()
+                message = self._seen(answered, (record,), fragments)
+                for observer in self._observers:
+                    observer.message_seen(message)
+        except RecordTooLarge:
+            self._lost = True
 
 
 def attributes(call: CallSeen) -> dict[str, str | int]:

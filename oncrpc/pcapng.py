@@ -19,7 +19,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from oncrpc.observe import MessageSeen, Observer
-from oncrpc.records import frame_record
+from oncrpc.records import frame_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ class PcapngWriter(Observer):
         if len(self._streams) > _STREAMS:
             self._streams.popitem(last=False)
         ours = 0 if message.outgoing else 1
-        stream = frame_record(data)
+        stream = frame_fragments(data, message.fragments)
         for at in range(0, len(stream), _SEGMENT):
             piece = stream[at : at + _SEGMENT]
             header = _TCP.pack(source[1], target[1], numbers[ours], numbers[1 - ours], 5 << 4, _PSH_ACK, 0xFFFF, 0, 0)

@@ -14,10 +14,13 @@ from oncrpc.errors import RecordTooLarge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["LAST_FRAGMENT", "RecordReader", "frame_record", "frame_record_parts"]
+__all__ = ["LAST_FRAGMENT", "MAX_NOTED", "RecordReader", "frame_fragments", "frame_record", "frame_record_parts"]
 
 LAST_FRAGMENT: Final = 0x8000_0000
 """the bit of a fragment header that says: the record ends with this fragment"""
+
+MAX_NOTED: Final = 4096
+"""fragments of one record whose sizes are noted"""
 
 _MARK = Struct(">I")
 _MARK_SIZE = 4
@@ -89,8 +92,10 @@ class RecordReader:
         "_max_record",
         "_missing",
         "_reserve",
+        "_sizes",
         "at",
         "chunk",
+        "fragments",
     )
 
     def __init__(
@@ -109,6 +114,9 @@ class RecordReader:
         self._missing = 0
         self._last = False
         self._empty = 0
+        self._sizes: list[int] = []
+        self.fragments: tuple[int, ...] = ()
+        """Sizes of the fragments, the first MAX_NOTED of them, of the last record that was a bytearray."""
 
     @property
     def assembling(self) -> bool:
@@ -183,6 +191,9 @@ class RecordReader:
             at += _MARK_SIZE
             if buffer_now is None:
                 self._buffer = bytearray()
+                self._sizes = []
+            if len(self._sizes) < MAX_NOTED:
+                self._sizes.append(size)
             self._missing = size
             self._last = mark >= LAST_FRAGMENT
         if at < end:
@@ -255,6 +266,7 @@ class RecordReader:
         del buffer[self._have :]
         self._have = self._empty = 0
         self._last = False
+        self.fragments = tuple(self._sizes)
         return buffer
 
 
@@ -266,6 +278,27 @@ def frame_record(record: bytes, fragment_size: int = 0) -> bytes:
         fragment_size: Most bytes in one fragment; 0 makes one fragment.
     """
     return b"".join(frame_record_parts((record,), fragment_size))
+
+
+def frame_fragments(record: bytes, sizes: Sequence[int]) -> bytes:
+    """Return a record as it goes on a stream in fragments of given sizes.
+
+    Args:
+        record: The message.
+        sizes: Of each fragment in bytes; what is left behind them is a fragment too. If they are more than the record
+            has, they are of no use, and it is one fragment.
+    """
+    if sum(sizes) > len(record):
+        sizes = ()
+    out: list[bytes] = []
+    at = 0
+    for place, size in enumerate(sizes):
+        last = LAST_FRAGMENT if at + size == len(record) and place == len(sizes) - 1 else 0
+        out += _MARK.pack(last | size), record[at : at + size]
+        at += size
+    if not sizes or at < len(record):
+        out += _MARK.pack(LAST_FRAGMENT | len(record) - at), record[at:]
+    return b"".join(out)
 
 
 def frame_record_parts(parts: Sequence[bytes], fragment_size: int = 0) -> list[bytes]:

@@ -51,12 +51,15 @@ IN_CI: Final = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 PACKAGES: Final[Mapping[str, str]] = {
     "cc": "gcc",
+    "dumpcap": "wireshark-common",
+    "editcap": "wireshark-common",
     "gcc": "gcc",
     "git": "git",
     "ip": "iproute2",
     "ldd": "libc-bin",
     "libtirpc": "libtirpc-dev",
     "make": "make",
+    "mergecap": "wireshark-common",
     "nmap": "nmap",
     "nsenter": "util-linux",
     "perl": "perl",

@@ -219,7 +219,7 @@ def told(outcome: Any, what: str = "") -> dict[str, Any]:
         what: What was done, for the sentence.
 
     Returns:
-        ``status``, its name; ``meaning``, a sentence, unless it is RIPC_OK; for a received message ``mtype`` (a text, for
+        ``status``, its name; ``meaning``, a sentence, unless it is RIPC_OK; for a received message ``mtype`` (a text:
         JavaScript has no such numbers), ``hex`` and ``text``, which is null where the bytes are not UTF-8.
     """
     status = outcome if isinstance(outcome, ipc.ripc_status) else outcome.status

@@ -10,10 +10,11 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from oncrpc.errors import AcceptStat
 from oncrpc.explain import Programs, explain_message, explain_stream
 from oncrpc.observe import CallSeen, MessageSeen, Observer
 from oncrpc.pcapng import PcapngWriter
-from oncrpc.records import frame_record
+from oncrpc.records import frame_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +33,9 @@ MESSAGE_BYTES: Final = 64 << 10
 TOTAL_BYTES: Final = 16 << 20
 """Bytes of all messages that are kept: the oldest calls go first."""
 
+RPCBIND: Final = "rpcbind"
+"""What the system's rpcbind is called: there this server is the client."""
+
 SECONDS: Final = 120
 """How far back the plots go."""
 
@@ -40,6 +44,7 @@ _KINDS: Final = 64
 _BUCKETS: Final = 26
 _CALL_HEAD: Final = 24
 _NOT_KNOWN: Final = "other"
+_LANES: Final = ("server", "portmapper", RPCBIND)
 
 
 @dataclass(slots=True)
@@ -50,13 +55,15 @@ class Message:
         data: Its first bytes, without record marks.
         size: All its bytes.
         at: When it came or went, in seconds since 1970.
-        local: Our own address.
+        local: The server's own address.
+        fragments: Sizes of the fragments that it came in; empty where that is not known.
     """
 
     data: bytes
     size: int
     at: float
     local: Peer
+    fragments: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -70,15 +77,15 @@ class Exchange:
 
     Attributes:
         number: Ascending from 1.
-        lane: Who was called: "server" or "portmapper".
+        lane: Who was called: "server", "portmapper", or "rpcbind", which the server itself called.
         peer: Who called.
         netid: How.
         connection: Number of the connection; 0 for datagrams.
         xid: Transaction id.
         call: The call's message.
         reply: The answer; None if there is none yet.
-        seen: What the server made of it; None if that is not known.
         title: Program, version and procedure.
+        outcome: What became of it; "" while that is not known.
     """
 
     number: int
@@ -89,9 +96,9 @@ class Exchange:
     xid: int
     call: Message
     reply: Message | None = None
-    seen: CallSeen | None = None
     numbers: tuple[int, int, int] = (0, 0, 0)
     title: str = ""
+    outcome: str = ""
 
     @property
     def bytes_kept(self) -> int:
@@ -154,7 +161,7 @@ class Recorder:
         size = sum(len(part) for part in seen.parts)
         if size < 2 * 4:
             return
-        message = Message(kept, size, self._wall(), seen.local)
+        message = Message(kept, size, self._wall(), seen.local, tuple(seen.fragments))
         key = _key(lane, seen.netid, seen.connection, seen.peer, int.from_bytes(kept[:4], "big"))
         is_call = not int.from_bytes(kept[4:8], "big")
         if seen.outgoing == is_call:  # calls back to a client, and replies that answer them: not ours to show
@@ -164,6 +171,8 @@ class Recorder:
         elif (exchange := self._by_key.get(key)) is not None:
             self._bytes += len(message.data) - (0 if exchange.reply is None else len(exchange.reply.data))
             exchange.reply = message
+            if lane == RPCBIND:
+                exchange.outcome = _outcome(kept)
             self._touch(exchange)
             self._trim()
 
@@ -210,7 +219,7 @@ class Recorder:
         second.latencies[min(_BUCKETS - 1, int(call.seconds * 1e6).bit_length())] += 1
         exchange = self._by_key.get(_key(lane, call.netid, call.connection, call.peer, call.xid))
         if exchange is not None:
-            exchange.seen = call
+            exchange.outcome = call.outcome
             self._touch(exchange)
 
     # -- for the page ----------------------------------------------------------------------------------------
@@ -229,12 +238,11 @@ class Recorder:
 
     def summary(self, exchange: Exchange) -> dict[str, Any]:
         """Return what a list shows of a call."""
-        seen = exchange.seen
-        done = exchange.reply is not None or seen is not None
+        done = exchange.reply is not None or exchange.outcome != ""
         return {
             "number": exchange.number,
             "lane": exchange.lane,
-            "client": f"{exchange.peer}" if exchange.peer.host else f"local #{exchange.connection}",
+            "client": self._client(exchange),
             "netid": exchange.netid,
             "connection": exchange.connection,
             "xid": exchange.xid,
@@ -246,9 +254,15 @@ class Recorder:
             "call_bytes": exchange.call.size,
             "reply_bytes": 0 if exchange.reply is None else exchange.reply.size,
             "done": done,
-            "outcome": "" if seen is None else seen.outcome,
+            "outcome": exchange.outcome,
             "ms": None if exchange.reply is None else round((exchange.reply.at - exchange.call.at) * 1e3, 3),
         }
+
+    def _client(self, exchange: Exchange) -> str:
+        """Return what the caller is called."""
+        if exchange.lane == RPCBIND:
+            return "this server"
+        return f"{exchange.peer}" if exchange.peer.host else f"local #{exchange.connection}"
 
     def take_changed(self, most: int) -> tuple[list[dict[str, Any]], int]:
         """Return the newest of the calls that changed since last time, and how many more there were."""
@@ -270,15 +284,22 @@ class Recorder:
         }
 
     def _explained(self, exchange: Exchange, message: Message) -> dict[str, Any]:
-        """Return a message with its explanation; over streams with the mark of a single fragment."""
+        """Return a message with its explanation; over streams with its marks, one if the true ones are not known."""
         found: Explanation
         data = message.data
+        fragments = list(message.fragments) if message.whole else []
         if exchange.netid.startswith("udp") or not message.whole:
             found = explain_message(data, self.programs, call=exchange.numbers)
         else:
-            data = frame_record(data)
+            data = frame_fragments(data, fragments)
             found = next(iter(explain_stream(data, self.programs, call=exchange.numbers)))
-        return {"hex": data.hex(), "size": message.size, "whole": message.whole, "explanation": asdict(found)}
+        return {
+            "hex": data.hex(),
+            "size": message.size,
+            "whole": message.whole,
+            "fragments": fragments,
+            "explanation": asdict(found),
+        }
 
     def capture(self, numbers: Iterable[int] | None) -> bytes:
         """Return calls as a pcapng file; messages that were not kept whole are left out.
@@ -301,7 +322,13 @@ class Recorder:
         for now, exchange, message, outgoing in rows:  # noqa: B007 - the writer's clock
             writer.message_seen(
                 MessageSeen(
-                    exchange.peer, message.local, exchange.netid, exchange.connection, outgoing, (message.data,)
+                    exchange.peer,
+                    message.local,
+                    exchange.netid,
+                    _of_its_own(exchange),
+                    outgoing,
+                    (message.data,),
+                    message.fragments,
                 )
             )
         return file.getvalue()
@@ -320,6 +347,25 @@ class _Tap(Observer):
     def call_ended(self, call: CallSeen) -> None:
         """Count it."""
         self._recorder.ended(self._lane, call)
+
+
+def _of_its_own(exchange: Exchange) -> int:
+    """Return a number of the connection that none of another server has."""
+    return exchange.connection << 2 | _LANES.index(exchange.lane)
+
+
+def _outcome(reply: bytes) -> str:
+    """Return what a reply says became of the call, by its first words."""
+    words = [int.from_bytes(reply[at : at + 4], "big") for at in range(0, len(reply) - 3, 4)]
+    match words[2:]:
+        case [1, 0, *_]:
+            return "RPC_MISMATCH"
+        case [1, *_]:
+            return "AUTH_ERROR"
+        case [0, _, size, *rest] if len(rest) > (size + 3) // 4:
+            accept = rest[(size + 3) // 4]
+            return AcceptStat(accept).name if accept in set(AcceptStat) else "MALFORMED"
+    return "MALFORMED"
 
 
 def _key(lane: str, netid: str, connection: int, peer: Peer, xid: int) -> tuple[Any, ...]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from oncrpc.auth import Credential
+    from oncrpc.observe import StreamTap
     from oncrpc.program import ClientStub, Procedure, Program
 
 __all__ = [
@@ -209,6 +210,8 @@ class StreamCaller(_Calling, Protocol):
         self._gone = False
         self.serve: Callable[[bytes], None] | None = None
         """Takes the calls that the server makes on this connection; they are dropped while it is None."""
+        self.tap: StreamTap | None = None
+        """Sees all bytes of this connection, if somebody wants to."""
 
     @property
     def connected_now(self) -> bool:
@@ -224,6 +227,8 @@ class StreamCaller(_Calling, Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the core."""
+        if self.tap is not None:
+            self.tap.received(data)
         self._core.receive_data(data)
         self._take_events()
         if self._core.closed is not None and self.transport is not None:
@@ -305,7 +310,10 @@ class StreamCaller(_Calling, Protocol):
     def _flush(self) -> None:
         while not self._paused and self._core.wants_to_send and self.transport is not None:
             # Small pieces: the transport says stop as soon as it holds enough.
-            self.transport.write(self._core.data_to_send(MAX_PACKET))
+            data = self._core.data_to_send(MAX_PACKET)
+            if self.tap is not None:
+                self.tap.sent(data)
+            self.transport.write(data)
 
     def pauseProducing(self) -> None:
         """The transport is full: keep further calls here, where they can be cancelled."""

@@ -6,6 +6,7 @@ import enum
 import os
 import random
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,8 @@ from twisted.internet.error import ConnectBindError, ConnectError, ConnectionLos
 from twisted.internet.protocol import Factory
 
 from oncrpc.errors import NotConnected, RPCError
+from oncrpc.observe import StreamTap
+from oncrpc.program import Peer
 from oncrpc.tx.client import StreamCaller
 from rpcbind_reg import client as conversations
 from rpcbind_reg.client import PMAPVERS, SOCKET_PATHS, Line, Place
@@ -26,12 +29,17 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 
+    from oncrpc.observe import Observer
+
 PLACES: Final = (*(Place(path) for path in SOCKET_PATHS), Place("127.0.0.1"), Place("::1"))
 """Where a registry of this machine is looked for, the best place first: over its local socket it knows who we are."""
 
 RESERVED_PORTS: Final = range(700, 1024)
 """Source ports that only root may use; rpcbind takes a loopback caller with one for the super-user. Those from 600 are
 left to servers."""
+
+_numbers = count(1)
+"""Of connections, for observers."""
 
 
 class Presence(enum.Enum):
@@ -105,6 +113,7 @@ async def search(
     seconds: float,
     reactor: Any = None,
     on_lost: Callable[[RPCError], None] | None = None,
+    observers: Sequence[Observer] = (),
 ) -> tuple[Line | None, Detection]:
     """Look for a registry, and keep the line to it open.
 
@@ -113,6 +122,7 @@ async def search(
         seconds: For each connection, and for each call on it.
         reactor: The global one if None.
         on_lost: Called when the line that is returned is lost.
+        observers: Told of every message, as the registry would see it.
 
     Returns:
         The line (None if nothing usable was found), and what was found.
@@ -128,6 +138,8 @@ async def search(
             if place.is_local and _exists(place.host):
                 obstacles.append(str(error))
             continue
+        if observers:
+            caller.tap = _tap(place, caller, observers)
         line = Line(caller)
         try:
             version = await drive(conversations.detect_version(), line)
@@ -182,6 +194,25 @@ class _Caller(StreamCaller):
     def forget(self) -> None:
         """Tell nobody when this connection is lost."""
         self._on_lost.clear()
+
+
+def _tap(place: Place, caller: _Caller, observers: Sequence[Observer]) -> StreamTap:
+    """Return what shows the messages of a connection to observers."""
+    number = next(_numbers)
+    if place.is_local:
+        return StreamTap(
+            observers, client=Peer("", 0), server=Peer("", 0, place.host), netid="local", connection=number
+        )
+    assert caller.transport is not None
+    here: Any = caller.transport.getHost()
+    netid = "tcp6" if ":" in place.host else "tcp"
+    return StreamTap(
+        observers,
+        client=Peer(here.host, here.port),
+        server=Peer(place.host, place.port),
+        netid=netid,
+        connection=number,
+    )
 
 
 class _Once(Factory):

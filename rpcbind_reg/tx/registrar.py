@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from oncrpc.observe import Observer
     from rpcbind_reg.client import Line
     from rpcbind_reg.mappings import Mapping
 
@@ -99,6 +100,7 @@ class Registrar(Service):
         poll_interval: Seconds between two looks into the table.
         retry_interval: Seconds between two searches for a registry.
         timeout: Seconds for each call.
+        observers: Told of every message to and from the registry, as it would see them.
 
     Attributes:
         state: What is known; replaced at every change.
@@ -113,6 +115,7 @@ class Registrar(Service):
         poll_interval: float = POLL_INTERVAL,
         retry_interval: float = RETRY_INTERVAL,
         timeout: float = CALL_TIMEOUT,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._wanted_source = wanted
         self._wanted: tuple[Mapping, ...] = ()
@@ -121,6 +124,7 @@ class Registrar(Service):
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._timeout = timeout
+        self._observers = tuple(observers)
         self._standings: dict[Mapping, Standing] = {}
         self._line: Line | None = None
         self._work: Deferred[None] | None = None
@@ -178,7 +182,11 @@ class Registrar(Service):
     async def _keep(self) -> None:
         while True:
             line, detection = await search(
-                self._places, seconds=self._timeout, reactor=self._reactor, on_lost=self._lost
+                self._places,
+                seconds=self._timeout,
+                reactor=self._reactor,
+                on_lost=self._lost,
+                observers=self._observers,
             )
             self._found(detection)
             if line is None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from oncrpc.observe import CallSeen, attributes
+from oncrpc.observe import CallSeen, MessageSeen, Observer, StreamTap, attributes
 from oncrpc.program import Peer
+from oncrpc.records import frame_fragments, frame_record
 
 
 def seen(**changes: object) -> CallSeen:
@@ -34,3 +35,41 @@ def test_what_is_not_known_is_left_out() -> None:
         "onc_rpc.procedure.number": 7,
         "network.transport": "unix",
     }
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.messages: list[MessageSeen] = []
+
+    def message_seen(self, message: MessageSeen) -> None:
+        self.messages.append(message)
+
+
+def tapped() -> tuple[Told, StreamTap]:
+    told = Told()
+    ends = {"client": Peer("192.0.2.1", 700), "server": Peer("192.0.2.2", 111)}
+    return told, StreamTap([told], **ends, netid="tcp", connection=4)
+
+
+def test_a_clients_stream_is_told_as_the_server_sees_it() -> None:
+    told, tap = tapped()
+    stream = frame_record(b"question") + frame_fragments(b"a second one", (5, 0))
+    for at in range(0, len(stream), 7):
+        tap.sent(stream[at : at + 7])
+    tap.received(frame_record(b"answer"))
+    assert [(b"".join(each.parts), each.outgoing) for each in told.messages] == [
+        (b"question", False),
+        (b"a second one", False),
+        (b"answer", True),
+    ]
+    assert told.messages[1].fragments == (5, 0, 7)
+    first = told.messages[0]
+    assert (first.peer.port, first.local.port, first.netid, first.connection) == (700, 111, "tcp", 4)
+
+
+def test_a_stream_that_is_none_is_not_followed() -> None:
+    told, tap = tapped()
+    tap.received(b"HTTP/1.1 400 Bad Request" + bytes(100))
+    tap.sent(frame_record(bytes(StreamTap.LARGEST + 1))[:8])
+    tap.sent(frame_record(b"afterwards"))
+    assert told.messages == []

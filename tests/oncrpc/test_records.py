@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncrpc.errors import RecordTooLarge
-from oncrpc.records import LAST_FRAGMENT, RecordReader, frame_record, frame_record_parts
+from oncrpc.records import (
+    LAST_FRAGMENT,
+    MAX_NOTED,
+    RecordReader,
+    frame_fragments,
+    frame_record,
+    frame_record_parts,
+)
 
 STREAM = b"\x80\0\0\x04abcd" + b"\0\0\0\x01e" + b"\0\0\0\0" + b"\x80\0\0\x02fg" + b"\x80\0\0\0"
 RECORDS = [b"abcd", b"efg", b""]
@@ -205,3 +212,30 @@ class TestFraming:
     def test_parts_are_not_copied(self) -> None:
         part = b"x" * 1000
         assert frame_record_parts([b"head", part])[2] is part
+
+
+class TestFragments:
+    """What a record came in can be told, and sent the same way again."""
+
+    @given(st.binary(max_size=200), st.lists(st.integers(0, 60), max_size=8), st.integers(1, 50))
+    def test_the_sizes_that_were_read_are_those_that_were_sent(self, data: bytes, sizes: list[int], step: int) -> None:
+        stream = frame_fragments(data, sizes)
+        reader = RecordReader(1000)
+        records: list[bytes | bytearray] = []
+        for at in range(0, len(stream), step):
+            reader.receive_data(stream[at : at + step])
+            while (record := reader.next_record()) is not None:
+                records.append(record)
+        assert [bytes(record) for record in records] == [data]
+        if isinstance(records[0], bytearray):
+            assert sum(reader.fragments) == len(data)
+            assert frame_fragments(data, reader.fragments) == stream
+
+    def test_sizes_that_cannot_be_are_one_fragment(self) -> None:
+        assert frame_fragments(b"abcd", (3, 3)) == frame_record(b"abcd")
+
+    def test_of_very_many_fragments_the_first_are_noted(self) -> None:
+        reader = RecordReader(100_000)
+        reader.receive_data(frame_fragments(bytes(MAX_NOTED + 10), [1] * (MAX_NOTED + 10)))
+        assert reader.next_record() is not None
+        assert reader.fragments == (1,) * MAX_NOTED

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ipcserver._gen.ipc import IPCPROG_1_Server
 from ipcserver.console.traffic import MESSAGE_BYTES, Recorder
+from oncrpc.captured import read_messages
 from oncrpc.explain import Programs
 from oncrpc.observe import CallSeen, MessageSeen
 from oncrpc.program import Peer
+from oncrpc.records import frame_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,3 +139,36 @@ def test_a_capture_holds_the_messages_asked_for() -> None:
     assert len(both) > len(one) > len(none) > 0
     assert call(6) in one
     assert call(5) not in one
+
+
+def test_what_the_server_asks_rpcbind_is_a_call_of_its_own_with_the_outcome_of_the_reply() -> None:
+    found = recorder()
+    there = Peer("", 0, "/run/rpcbind.sock")
+    denied = struct.pack(">5I", 2, 1, 1, 1, 5)
+    mismatch = struct.pack(">6I", 3, 1, 1, 0, 2, 2)
+    replies = {1: reply(1), 2: denied, 3: mismatch, 4: struct.pack(">4I", 4, 1, 0, 0), 5: struct.pack(">3I", 5, 1, 9)}
+    for xid, answer in replies.items():
+        found.message("rpcbind", MessageSeen(Peer("", 0), there, "local", 1, False, (call(xid),)))
+        found.message("rpcbind", MessageSeen(Peer("", 0), there, "local", 1, True, (answer,)))
+    rows = [found.summary(each) for each in found.exchanges.values()]
+    assert [row["outcome"] for row in rows] == ["SUCCESS", "AUTH_ERROR", "RPC_MISMATCH", "MALFORMED", "MALFORMED"]
+    assert {row["client"] for row in rows} == {"this server"}
+
+
+def test_fragments_are_shown_and_captured_as_they_came_where_that_is_known() -> None:
+    found = recorder()
+    found.message("server", MessageSeen(THERE, HERE, "tcp", 3, False, (call(1),), (8, 0, 20)))
+    detail = found.detail(1)
+    assert detail is not None
+    (shown,) = detail["messages"]
+    marks = [part["value"] for part in shown["explanation"]["parts"] if part["name"] == "record mark"]
+    assert (shown["fragments"], marks) == ([8, 0, 20], ["00000008", "00000000", "00000014", "8000000c"])
+    assert frame_fragments(call(1), (8, 0, 20)) in found.capture(None)
+
+
+def test_connections_of_different_servers_are_different_streams_of_a_capture() -> None:
+    found = recorder()
+    for lane in ("server", "portmapper"):
+        found.message(lane, message(call(5), netid="local", peer=Peer("", 0)))
+    captured = read_messages(found.capture(None)).messages
+    assert [each.xid for each in captured] == [5, 5]

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from oncrpc.observe import MessageSeen, Observer
 from oncrpc.tx.service import RPCService
 from rpcbind_reg.client import Place
 from rpcbind_reg.mappings import Mapping, owner_name
@@ -24,7 +25,7 @@ from rpcbind_reg.tx.embedded import PortmapperService
 from rpcbind_reg.tx.registrar import Phase, Registrar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 clock = IReactorTime(reactor)
@@ -59,8 +60,8 @@ class Bench:
         if registry is not None:
             await registry.stopService()
 
-    def start_registrar(self, *wanted: Mapping) -> Registrar:
-        made = Registrar(wanted, places=[self.place], retry_interval=0.05, poll_interval=0.1)
+    def start_registrar(self, *wanted: Mapping, observers: Sequence[Observer] = ()) -> Registrar:
+        made = Registrar(wanted, places=[self.place], retry_interval=0.05, poll_interval=0.1, observers=observers)
         made.startService()
         self.registrars.append(made)
         return made
@@ -94,6 +95,25 @@ async def test_it_registers_at_the_start_and_unregisters_at_the_stop(bench: Benc
     assert registrar.state.phase is Phase.STOPPED
     assert [standing.status for standing in registrar.state.standings] == [Status.REMOVED] * 2
     assert bench.rows() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_observers_see_what_is_said_to_the_registry(bench: Bench) -> None:
+    class Told(Observer):
+        def __init__(self) -> None:
+            self.seen: list[MessageSeen] = []
+
+        def message_seen(self, message: MessageSeen) -> None:
+            self.seen.append(message)
+
+    bench.start_registry()
+    told = Told()
+    registrar = bench.start_registrar(TCP, observers=[told])
+    await registrar.when_settled()
+    calls = [int.from_bytes(each.parts[0][20:24], "big") for each in told.seen if not each.outgoing]
+    assert 1 in calls  # RPCBPROC_SET
+    assert sum(each.outgoing for each in told.seen) == len(calls)
+    assert {(each.netid, each.local.path) for each in told.seen} == {("local", bench.path)}
 
 
 @pytest_twisted.ensureDeferred
