@@ -55,14 +55,18 @@ class Serving:
         assert self._process is not None
         return self._process
 
+    def command(self) -> list[str]:
+        """Return the arguments of ipcserver."""
+        arguments = ["serve", "--state", str(self.state), "--listen", "127.0.0.1", "--port", str(self.port)]
+        if "--portmapper" not in self._arguments:
+            arguments += ["--portmapper", "none"]
+        return [*arguments, *self._arguments]
+
     def start(self) -> None:
         """Start it, and wait until it serves; after the first time on the same port."""
         self._starts += 1
         log = self.directory / f"serve-{self._starts}.log"
-        arguments = ["serve", "--state", str(self.state), "--listen", "127.0.0.1", "--port", str(self.port)]
-        if "--portmapper" not in self._arguments:
-            arguments += ["--portmapper", "none"]
-        self._process = Background([*IPCSERVER, *arguments, *self._arguments], log)
+        self._process = Background([*IPCSERVER, *self.command()], log)
         output = self._process.wait_for_output("serving program 536871512 version 1 on ")
         found = re.search(r"tcp 127\.0\.0\.1:(\d+)", output)
         assert found is not None

@@ -36,9 +36,10 @@ def _messages(events: list[Event]) -> list[str]:
     for event in events:
         if event.kind == "receive" and event.fate == "done":
             receipts[event.what].append(event)
-    # A receive whose fate is unknown may have taken one message, whichever it was.
-    doubtful = sum(1 for event in events if event.kind == "receive" and event.fate == "unknown")
-    lost = [what for what, event in sent.items() if event.fate == "done" and what not in receipts]
+    # A receive whose fate is unknown may have taken one message: whichever it was, if nobody saw it.
+    doubtful = sum(1 for event in events if event.kind == "receive" and event.fate == "unknown" and not event.what)
+    seen = {event.what for event in events if event.kind == "receive"}
+    lost = [what for what, event in sent.items() if event.fate == "done" and what not in seen]
     if len(lost) > doubtful:
         found += [f"lost: {what}, acknowledged to {sent[what].client}" for what in lost]
     for what, events_of in receipts.items():
@@ -57,12 +58,13 @@ def _order(events: list[Event]) -> list[str]:
     """Of two messages of one type, the one sent first was not received after the other.
 
     Only what is certain counts: the first send had ended when the second began, and the receive of the second had
-    ended when that of the first began. A message that was borrowed and put back was away for a while: it is left out;
-    so is one for each borrowing or receipt of which nobody knows what it took.
+    ended when that of the first began. A message that was borrowed and put back, perhaps, was away for a while: it is
+    left out; so is one for each borrowing or receipt of which nobody knows what it took.
     """
     found = []
-    doubtful = sum(1 for event in events if event.kind in {"borrow", "receive"} and event.fate == "unknown")
-    borrowed = {event.what for event in events if event.kind == "borrow"}
+    away = [event for event in events if event.kind == "borrow" or (event.kind, event.fate) == ("receive", "unknown")]
+    doubtful = sum(1 for event in away if not event.what)
+    borrowed = {event.what for event in away}
     sends: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event.kind == "send" and event.fate != "refused" and event.what not in borrowed:

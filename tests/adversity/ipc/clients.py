@@ -1,28 +1,37 @@
-"""What the clients do while the network and the server fail under them; each in a thread of its own."""
+"""What the clients do while the network and the server fail under them, each in a process of its own.
+
+Some are killed as well. A client writes down what it saw (history.py), so that the checker hears it all the same.
+"""
 
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 import traceback
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from ipcserver import calls
 from ipcserver._gen import ipc as gen
 from ipcserver.client import IPC, connect
-from ipcserver.errors import IPCError
+from ipcserver.errors import IPCError, SessionLost
 from ipcserver.hypers import to_hyper
 from oncrpc import sync
 from oncrpc.auth import AuthSys
 from oncrpc.errors import RPCError
+from tests.adversity.ipc.history import History, read
+from tests.adversity.ipc.pumps import Pump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Mapping
 
-    from tests.adversity.ipc.history import History
+    from tests.adversity.ipc.history import Event
+    from tests.adversity.ipc.nursery import Child, Nursery
 
-__all__ = ["COUNTER", "INITIAL", "MUTEX", "POOL", "Crowd"]
+__all__ = ["COUNTER", "INITIAL", "MUTEX", "POOL", "Crowd", "run"]
 
 MUTEX: Final = "mutex"
 """Semaphore 0: one may have it."""
@@ -36,136 +45,241 @@ INITIAL: Final = {MUTEX: 1, POOL: 2, COUNTER: 0}
 
 _SEMAPHORES: Final = (MUTEX, POOL, COUNTER)
 _MAYFLY_LEASE_MS: Final = 1000
+_SLOTS: Final = 16
+"""Calls that a pump has under way."""
 
 
 class Crowd:
-    """Clients of one queue and one set of semaphores.
+    """Clients of one queue and one set of semaphores, in processes of their own.
 
     Args:
-        address: Where they reach the server.
+        nursery: Forks them.
+        directory: For what they write down.
+        addresses: Where they reach the server, by kind: ``tcp``, ``udp`` and ``direct``.
         queue: The queue's id.
         semaphores: The set's id.
-        history: Where they note what they see.
         seed: What their choices come from.
     """
 
-    def __init__(self, address: str, queue: int, semaphores: int, history: History, seed: int) -> None:
-        self._address = address
+    def __init__(
+        self,
+        nursery: Nursery,
+        directory: Path,
+        addresses: Mapping[str, str],
+        *,
+        queue: int,
+        semaphores: int,
+        seed: int,
+    ) -> None:
+        self._nursery = nursery
+        self._directory = directory
+        self._addresses = addresses
         self._queue = queue
         self._semaphores = semaphores
-        self._history = history
         self._seed = seed
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._receivers: list[IPC] = []
+        self._running: dict[str, Child] = {}
+        self._died: dict[str, float] = {}
+        self._settled = History()
         self.failures: list[str] = []
         """What ended a client that should not have ended."""
-        self.cancelled = 0
+        self.deaths = 0
 
-    def start(self, *, senders: int, receivers: int, holders: int, adders: int, mayflies: int) -> None:
-        """Let them loose."""
-        roles: list[tuple[str, Callable[[str, random.Random], None]]] = [
-            *((f"sender{number}", self._send) for number in range(1, senders + 1)),
-            *((f"receiver{number}", self._receive) for number in range(1, receivers + 1)),
-            *((f"holder{number}", self._hold) for number in range(1, holders + 1)),
-            *((f"adder{number}", self._add) for number in range(1, adders + 1)),
-            *((f"mayflies{number}", self._live_briefly) for number in range(1, mayflies + 1)),
-            ("canceller", self._cancel),
-        ]
-        for name, role in roles:
-            thread = threading.Thread(target=self._guarded, args=(name, role), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+    def start(self, **roles: int) -> None:
+        """Let them loose: so many of each role; every third over UDP, except those that pump, which meet no proxy."""
+        for role, count in roles.items():
+            for number in range(1, count + 1):
+                way = "direct" if role in {"pump", "drain"} else "udp" if number % 3 == 0 else "tcp"
+                self._begin(f"{role}-{way}-{number}-1")
+
+    def _begin(self, name: str) -> None:
+        address = self._addresses[name.split("-")[1]]
+        arguments = [name, address, str(self._path(name)), str(self._queue), str(self._semaphores), str(self._seed)]
+        self._running[name] = self._nursery.fork("client", arguments, self._directory / "clients.log")
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.history"
+
+    def kill_one(self, chance: random.Random) -> None:
+        """Kill one, whatever it does just now; another takes its place."""
+        name = chance.choice(sorted(self._running))
+        child = self._running.pop(name)
+        died = time.monotonic()
+        child.kill()
+        if child.wait() != -signal.SIGKILL:
+            self.failures.append(f"{name} had ended by itself: see clients.log")
+        self._died[name] = died
+        self.deaths += 1
+        kept, _, generation = name.rpartition("-")
+        self._begin(f"{kept}-{int(generation) + 1}")
 
     def stop(self) -> None:
         """Let each finish what it is doing."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(90)
-            if thread.is_alive():
-                self.failures.append(f"{thread.name} did not come to an end")
+        for child in self._running.values():
+            child.signal(signal.SIGTERM)
+        for name, child in self._running.items():
+            status = child.wait()
+            if status:
+                self.failures.append(f"{name} ended with {status}: see clients.log")
+        if self.failures:
+            self.failures.append((self._directory / "clients.log").read_text())
 
-    def _guarded(self, name: str, role: Callable[[str, random.Random], None]) -> None:
-        try:
-            role(name, random.Random(f"{self._seed} {name}"))
-        except Exception:  # noqa: BLE001 - told by whoever waits for the crowd
-            self.failures.append(f"{name}: {traceback.format_exc()}")
+    def events(self) -> list[Event]:
+        """Return what they all saw, and what settle() saw."""
+        found = list(self._settled.events)
+        for path in sorted(self._directory.glob("*.history")):
+            found += read(path, self._died.get(path.stem.partition("~")[0]))
+        return found
 
-    def _send(self, name: str, chance: random.Random) -> None:
+    def settle(self, address: str) -> None:
+        """When all have ended: wait for the end of every lease, empty the queue, and read the semaphores."""
+        with connect(address) as ipc:
+            latest = time.monotonic() + 120
+            while ipc.info().sessions > 1:
+                if time.monotonic() > latest:
+                    self.failures.append(f"{ipc.info().sessions - 1} sessions do not end")
+                    break
+                time.sleep(0.05)
+            queue = ipc.queue(self._queue)
+            with suppress(IPCError):
+                while True:
+                    with self._settled.call("drain", "receive") as event:
+                        event.what = _name(queue.receive(nowait=True).text)
+            values = ipc.semaphore_set(self._semaphores).values()
+            for name, value in zip(_SEMAPHORES, values, strict=True):
+                with self._settled.call("drain", "final", name) as event:
+                    event.value = value
+
+
+# ---- in a client's process -------------------------------------------------------------------------------------------
+
+
+class _Client:
+    """One client, which does what its name says until it is told to stop.
+
+    Args:
+        name: ``role-transport-number-life``.
+        address: Where it reaches the server.
+        path: Where it notes what it sees.
+        queue: The queue's id.
+        semaphores: The set's id.
+        seed: What its choices come from.
+    """
+
+    def __init__(self, name: str, address: str, path: Path, *, queue: int, semaphores: int, seed: str) -> None:
+        self._name = name
+        self._address = address
+        self._queue = queue
+        self._semaphores = semaphores
+        self._path = path
+        self._history = History(path)
+        self._chance = random.Random(f"{seed} {name}")
+        self._stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
+    def live(self) -> None:
+        """Play the role; with a new session when one is lost."""
+        role, _, number, life = self._name.split("-")
+        self._mtype = int(number)
+        self._life = int(life)
+        self._count = self._lives = 0
+        while not self._stop.is_set():
+            with suppress(SessionLost):
+                getattr(self, role)()
+
+    @contextmanager
+    def _connected(self) -> Iterator[IPC]:
+        with connect(self._address) as ipc:
+            yield ipc
+
+    def sender(self) -> None:
         """Send numbered messages of a type of its own."""
-        mtype = int(name.removeprefix("sender"))
-        with connect(self._address) as ipc:
+        with self._connected() as ipc:
             queue = ipc.queue(self._queue)
-            number = 0
             while not self._stop.is_set():
-                number += 1
-                what = f"{mtype}:{number}"
-                text = what.encode() + b" " + bytes(chance.randrange(200))
-                with suppress(IPCError), self._history.call(name, "send", what):
-                    queue.send(text, mtype, timeout=5)
+                self._count += 1
+                what = f"{self._mtype}:{self._life}.{self._count}"
+                text = what.encode() + b" " + bytes(self._chance.randrange(200))
+                with suppress(IPCError), self._history.call(self._name, "send", what):
+                    queue.send(text, self._mtype, timeout=5)
 
-    def _receive(self, name: str, chance: random.Random) -> None:
-        """Receive whatever comes, in one of the three ways."""
-        with connect(self._address) as ipc:
-            self._receivers.append(ipc)
+    def receiver(self) -> None:
+        """Receive whatever comes, in one of the three ways; now and then cancel it from elsewhere."""
+        with self._connected() as ipc:
             queue = ipc.queue(self._queue)
+            threading.Thread(target=self._cancel, args=(ipc, ipc._calls._free[0]), daemon=True).start()
             while not self._stop.is_set():
-                msgtyp = chance.choice((0, 0, -100, chance.randrange(1, 4)))
-                with suppress(IPCError), self._history.call(name, "receive") as event:
+                msgtyp = self._chance.choice((0, 0, -100, self._chance.randrange(1, 4)))
+                with suppress(IPCError), self._history.call(self._name, "receive") as event:
                     event.what = _name(queue.receive(msgtyp, timeout=0.5).text)
 
-    def _cancel(self, name: str, chance: random.Random) -> None:
-        """Cancel what receivers are waiting for, from a connection of its own."""
-        while not self._stop.wait(chance.random() * 0.2):
-            if not self._receivers:
-                continue
-            calls = chance.choice(self._receivers)._calls
-            slots = list(calls._free)
-            seq = slots[0].seq + 1 if slots else chance.randrange(1, 1000)
+    def _cancel(self, ipc: IPC, slot: Any) -> None:
+        """Cancel what this client is waiting for, from a connection of its own."""
+        chance = random.Random(f"{self._chance.random()}")
+        while not self._stop.wait(chance.random() * 0.5):
             with (
                 suppress(RPCError, OSError),
                 sync.connect(gen.IPCPROG_1_SyncClient, self._address, credential=AuthSys.current(), timeout=2) as stub,
             ):
-                stub.ripc_cancel(gen.ripc_cancel_args(calls._session, 0, seq, 0))
-                self.cancelled += 1
+                stub.ripc_cancel(gen.ripc_cancel_args(ipc._calls._session, slot.number, slot.seq, 0))
 
-    def _hold(self, name: str, chance: random.Random) -> None:
+    def pump(self) -> None:
+        """Send with many slots at once."""
+        self._pump(receives=False)
+
+    def drain(self) -> None:
+        """Receive with many slots at once."""
+        self._pump(receives=True)
+
+    def _pump(self, *, receives: bool) -> None:
+        _, host, port = self._address.split(":")
+        self._lives += 1
+        Pump(
+            self._name,
+            (host, int(port)),
+            queue=self._queue,
+            path=self._path.with_name(f"{self._path.stem}~{self._lives}"),
+            slots=_SLOTS,
+            receives=receives,
+            first_type=1000 * self._mtype,
+            life=100 * self._life + self._lives,
+        ).run(self._stop)
+
+    def holder(self) -> None:
         """Take and give back semaphores with undo, sometimes leaving the giving back to the end of the session."""
-        while not self._stop.is_set():
-            with connect(self._address) as ipc:
-                semaphores = ipc.semaphore_set(self._semaphores)
-                for _ in range(chance.randrange(1, 200)):
-                    what = chance.choice((MUTEX, POOL))
-                    number = _SEMAPHORES.index(what)
-                    try:
-                        with self._history.call(name, "acquire", what):
-                            semaphores.acquire(number, timeout=2)
-                    except IPCError:
-                        continue
-                    time.sleep(chance.random() * 0.003)
-                    with self._history.call(name, "release", what):
-                        if chance.random() < 0.01:
-                            break  # the goodbye undoes it, or the lease
-                        semaphores.release(number)
-                    if self._stop.is_set():
-                        break
-
-    def _add(self, name: str, chance: random.Random) -> None:
-        """Count up, without undo."""
-        with connect(self._address) as ipc:
+        with self._connected() as ipc:
             semaphores = ipc.semaphore_set(self._semaphores)
-            while not self._stop.wait(chance.random() * 0.02):
-                with suppress(IPCError), self._history.call(name, "add", COUNTER):
+            for _ in range(self._chance.randrange(1, 200)):
+                if self._stop.is_set():
+                    break
+                what = self._chance.choice((MUTEX, POOL))
+                number = _SEMAPHORES.index(what)
+                try:
+                    with self._history.call(self._name, "acquire", what):
+                        semaphores.acquire(number, timeout=2)
+                except IPCError:
+                    continue
+                time.sleep(self._chance.random() * 0.003)
+                with self._history.call(self._name, "release", what):
+                    if self._chance.random() < 0.01:
+                        break  # the goodbye undoes it, or the lease
+                    semaphores.release(number)
+
+    def adder(self) -> None:
+        """Count up, without undo."""
+        with self._connected() as ipc:
+            semaphores = ipc.semaphore_set(self._semaphores)
+            while not self._stop.wait(self._chance.random() * 0.02):
+                with suppress(IPCError), self._history.call(self._name, "add", COUNTER):
                     semaphores.op((_SEMAPHORES.index(COUNTER), 1))
 
-    def _live_briefly(self, name: str, chance: random.Random) -> None:
+    def mayfly(self) -> None:
         """Open a session, take a semaphore and a message, and vanish without a word: all must go back."""
+        chance = self._chance
         while not self._stop.wait(chance.random()):
-            credential = AuthSys.current()
             ctx = gen.ripc_ctx
             with (
                 suppress(RPCError, OSError),
-                sync.connect(gen.IPCPROG_1_SyncClient, self._address, credential=credential, timeout=5) as stub,
+                sync.connect(gen.IPCPROG_1_SyncClient, self._address, credential=AuthSys.current(), timeout=5) as stub,
             ):
                 nonce = to_hyper(chance.getrandbits(62))
                 granted = stub.ripc_hello(gen.ripc_hello_args(nonce, "mayfly", 1, 0, 2, _MAYFLY_LEASE_MS))
@@ -174,52 +288,33 @@ class Crowd:
                 session = granted.ok.session
                 take = [gen.ripc_sembuf(0, -1, gen.RIPC_UNDO | gen.RIPC_NOWAIT)]
                 stub.ripc_semop(gen.ripc_semop_args(ctx(session, 0, 1, 1), self._semaphores, 0, take))
-                with self._history.call(name, "borrow") as event:
-                    result = stub.ripc_msgrcv(
-                        gen.ripc_msgrcv_args(
-                            ctx(session, 1, 1, 1),
-                            self._queue,
-                            gen.RIPC_NOWAIT,
-                            0,
-                            to_hyper(0),
-                            to_hyper(gen.RIPC_MSGMAX),
-                        )
+                with self._history.call(self._name, "borrow") as event:
+                    receive = gen.ripc_msgrcv_args(
+                        ctx(session, 1, 1, 1), self._queue, gen.RIPC_NOWAIT, 0, to_hyper(0), to_hyper(gen.RIPC_MSGMAX)
                     )
+                    result = stub.ripc_msgrcv(receive)
                     if isinstance(result, gen.ripc_msgrcv_res_RIPC_OK):
                         event.what = _name(result.msg.mtext)
-
-    def settle(self, *, all_leases: bool) -> None:
-        """When all have ended: empty the queue and read the semaphores.
-
-        Args:
-            all_leases: Wait for the end of every session that could not say goodbye, not only until all is given back.
-        """
-        with connect(self._address) as ipc:
-            queue = ipc.queue(self._queue)
-            end = time.monotonic() + 3 * _MAYFLY_LEASE_MS / 1000
-            empty = False
-            # A lease that ran while the server was down began anew when it came back.
-            while not empty or time.monotonic() < end or self._anything_held(ipc, all_leases=all_leases):
-                empty = False
-                try:
-                    with self._history.call("drain", "receive") as event:
-                        event.what = _name(queue.receive(nowait=True).text)
-                except IPCError:
-                    empty = True
-                    time.sleep(0.05)
-                if time.monotonic() > end + 90:
-                    self.failures.append(f"{ipc.info().sessions - 1} sessions do not end")
-                    break
-            values = ipc.semaphore_set(self._semaphores).values()
-            for name, value in zip(_SEMAPHORES, values, strict=True):
-                with self._history.call("drain", "final", name) as event:
-                    event.value = value
-
-    def _anything_held(self, ipc: IPC, *, all_leases: bool) -> bool:
-        if ipc.info().sessions == 1:
-            return False
-        return all_leases or ipc.semaphore_set(self._semaphores).values()[:2] != [INITIAL[MUTEX], INITIAL[POOL]]
+                    else:
+                        event.fate = "refused"
 
 
 def _name(text: bytes) -> str:
     return text.partition(b" ")[0].decode()
+
+
+def run(arguments: list[str]) -> None:
+    """Be a client, in a process of its own; what ends it by mistake is its exit status.
+
+    Args:
+        arguments: Name, address, path of its history, queue, semaphores, seed.
+    """
+    name, address, path, queue, semaphores, seed = arguments
+    # A server that is away comes back within a tenth of a second here.
+    calls._FIRST_PAUSE_S, calls._LONGEST_PAUSE_S = 0.01, 0.1  # type: ignore[misc]
+    client = _Client(name, address, Path(path), queue=int(queue), semaphores=int(semaphores), seed=seed)
+    try:
+        client.live()
+    except BaseException:
+        print(f"{name}: {traceback.format_exc()}", flush=True)
+        raise

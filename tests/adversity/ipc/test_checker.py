@@ -74,6 +74,11 @@ def test_one_message_that_was_away_explains_one_that_came_late_and_no_other() ->
     assert len(faults(late)) == 2
 
 
+def test_what_somebody_may_have_taken_explains_the_loss_of_no_other_message() -> None:
+    history = [event("send", "1:1", 0, 1), event("send", "1:2", 2, 3), event("receive", "1:1", 4, 5, "unknown")]
+    assert faults(history) == ["lost: 1:2, acknowledged to c"]
+
+
 def test_what_was_lost_is_found_among_many() -> None:
     history = []
     for number in range(1000):
@@ -106,6 +111,10 @@ def test_what_was_lost_is_found_among_many() -> None:
             event("receive", "1:2", 5, 6),
             event("receive", "1:1", 7, 8),
         ],
+        # Received by somebody who was killed before he could acknowledge it: it may come again, or not.
+        [event("send", "1:1", 0, 1), event("receive", "1:1", 2, 3, "unknown")],
+        [event("send", "1:1", 0, 1), event("receive", "1:1", 2, 3, "unknown"), event("receive", "1:1", 4, 5)],
+        [*RIGHT[:2], event("receive", "1:1", 3, 4, "unknown"), RIGHT[5], event("receive", "1:1", 8, 9)],
         # Borrowed by somebody who died, and put back.
         [*RIGHT[:2], event("borrow", "1:1", 3, 4), event("receive", "1:2", 5, 6), event("receive", "1:1", 7, 8)],
     ],
