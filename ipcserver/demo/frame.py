@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from ipcserver.config import PORT, PORTMAPPER_PORT
 from ipcserver.demo.host import HOST
 from ipcserver.demo.screens import Screen
-from ipcserver.demo.show import facts, safe
+from ipcserver.demo.show import facts, safe, table
+from ipcserver.demo.steps import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ipcserver.demo.stage import Stage
 
@@ -46,8 +48,8 @@ def beginning(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "The two client machines are two sets of sockets of this program. They speak plain RPC as a "
-                "workstation of 1988 did, without anything that is ours."
+                "The two client machines are sets of sockets of this program. They speak plain RPC, as a workstation "
+                "of 1988 did, without anything of ours."
             ),
             "",
             (
@@ -55,9 +57,17 @@ def beginning(stage: Stage) -> Iterator[Screen]:
                 "source, no capture, no manual page is known, nor whether it was RPC at all. “IPC” there most likely "
                 "meant Integrated PC, a PC on a card. We occupy the number; the program is ours.[/]"
             ),
+            "",
+            table(("the steps", ""), _in_two_columns([f"{n}  {step.title}" for n, step in enumerate(STEPS, 1)])),
         ],
         cue="begins",
     )
+
+
+def _in_two_columns(items: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a list as rows of two, read downwards."""
+    half = -(-len(items) // 2)
+    return list(zip_longest(items[:half], items[half:], fillvalue=""))
 
 
 def _instead(why: str | None, usual: int) -> str:
@@ -71,15 +81,15 @@ def end(stage: Stage) -> Iterator[Screen]:
     yield Screen(
         [
             (
-                "A number that finds a port. Four bytes that end a record. A call of forty bytes, all of them zeros "
-                "and small numbers. Four-byte units, the highest byte first. Answers that may take hours. A number "
-                "that makes a repetition harmless. A name that proves nothing. A journal that outlives the process."
+                "You have seen a number find a port, four bytes end a record, and a call of forty bytes, most of "
+                "them zero; units of four bytes, the highest first; an answer that takes as long as it takes; a "
+                "number that makes a repetition harmless; a name that proves nothing; and a journal that outlives "
+                "its process."
             ),
             "",
             (
-                "All but the last are what Sun published in 1988, in RFC 1050 and RFC 1057, and speaks to this day: "
-                "test instruments, NFS, and every machine that has an rpcbind. No byte of what you saw has changed "
-                "since."
+                "All but the journal is what Sun published in 1988, in RFC 1050 and RFC 1057, and what test "
+                "instruments, NFS and every rpcbind still speak, byte for byte."
             ),
             "",
             "The server still runs. Try it, in another terminal:",

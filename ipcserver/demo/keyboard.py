@@ -60,6 +60,11 @@ class Keyboard:
         self._loop.remove(self._descriptor)
         termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
+    def forget(self) -> None:
+        """Drop what was pressed before there was something new to see."""
+        termios.tcflush(self._descriptor, termios.TCIFLUSH)
+        self.pressed = ""
+
     def _read(self) -> None:
         try:
             key = os.read(self._descriptor, _READ)

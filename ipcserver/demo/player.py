@@ -154,6 +154,12 @@ class Player:
         keys.truncate(width - 1, overflow="ellipsis")
         out.print(keys, end="", no_wrap=True)
 
+    def _busy(self) -> None:
+        """Show that a key was heard, for what it leads to may take a second."""
+        if self.pages:
+            self.console.control(Control.move_to(0, self.console.height - 1))
+            self.console.print("…    ", end="")
+
     # -- waiting ------------------------------------------------------------------------------------------
 
     def _wait(self, drawn: tuple[str, Screen] | None) -> bool:
@@ -174,6 +180,8 @@ class Player:
             return True
         deadline = None if self.auto is None else time.monotonic() + self.auto
         size = self.console.size
+        if self._keyboard is not None:
+            self._keyboard.forget()
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             pressed = self._loop.run(
@@ -185,6 +193,7 @@ class Player:
                 if key == "quit":
                     raise Quit
                 if key == "next":
+                    self._busy()
                     return True
                 if int(key) <= self._steps:
                     raise Jump(int(key))

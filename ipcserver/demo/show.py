@@ -5,6 +5,7 @@ What came over a wire is never taken for markup, nor for anything that a termina
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
@@ -14,7 +15,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -34,6 +35,7 @@ __all__ = [
     "safe",
     "side_by_side",
     "table",
+    "times",
 ]
 
 THEME: Final = Theme(
@@ -58,14 +60,24 @@ _NAMES: Final = {
     "head": "RPC header",
     "cred": "credential",
     "verf": "verifier",
-    "body": "arguments or results",
+    "body": "arguments",
     "pad": "padding",
 }
+_ENCODINGS: Final = {
+    "unsigned int": ("A number of 32 bits without a sign.", "RFC 4506, 4.2"),
+    "int": ("A number of 32 bits, in two's complement.", "RFC 4506, 4.1"),
+    "bool": ("A truth value: 0 or 1, in four bytes.", "RFC 4506, 4.4"),
+    "opaque": ("A length, so many bytes, and padding.", "RFC 4506, 4.10"),
+    "string": ("A length, so many characters, and padding.", "RFC 4506, 4.11"),
+    "hyper": ("A number of 64 bits.", "RFC 4506, 4.5"),
+}
+"""Types of the XDR language: what their bytes are, and where that is written."""
+
 _ROW: Final = 16
 _UNIT: Final = 4
 _WIDE: Final = 100
-_NAME: Final = 17
-_VALUE: Final = 25
+_NAME: Final = 15
+_VALUE: Final = 23
 _MOST_UNITS: Final = 4
 
 
@@ -97,12 +109,15 @@ def hex_line(data: bytes) -> str:
     return "  ".join(data[at : at + _UNIT].hex(" ") for at in range(0, len(data), _UNIT))
 
 
-def hex_dump(data: bytes, explanation: Explanation | None = None, *, most: int = 4096) -> Text:
+def hex_dump(
+    data: bytes, explanation: Explanation | None = None, *, marked: Container[int] = (), most: int = 4096
+) -> Text:
     """Return a dump of bytes: offset, sixteen bytes, and what of it can be printed; coloured by group.
 
     Args:
         data: The bytes.
         explanation: Of just these bytes; None: no colours.
+        marked: Places of bytes that are to strike the eye.
         most: Bytes that are shown.
     """
     style = ["body"] * len(data)
@@ -115,7 +130,8 @@ def hex_dump(data: bytes, explanation: Explanation | None = None, *, most: int =
         for index in range(_ROW):
             gap = "  " if index % _UNIT == _UNIT - 1 else " "
             if index < len(row):
-                line.append(f"{row[index]:02x}", style=style[at + index] if explanation is not None else "")
+                colour = style[at + index] if explanation is not None else ""
+                line.append(f"{row[index]:02x}", style="reverse bold" if at + index in marked else colour)
             else:
                 line.append("  ")
             line.append(gap)
@@ -132,7 +148,8 @@ def legend(explanation: Explanation) -> Text:
     sizes: dict[str, int] = {}
     for part, group in group_of(explanation):
         sizes[group] = sizes.get(group, 0) + part.size
-    parts = [Text(f"{_NAMES[group]} {size}", style=group) for group, size in sizes.items() if size]
+    names = {**_NAMES, "body": "results"} if explanation.kind == "REPLY" else _NAMES
+    parts = [Text(f"{names[group]} {size}", style=group) for group, size in sizes.items() if size]
     return Text("  ").join([Text("bytes:"), *parts])
 
 
@@ -173,21 +190,73 @@ class FieldRow:
             grid.add_row(f"{part.offset:04x}", shown, name, value, told)
         else:
             grid.add_column(overflow="fold")
-            name.pad_right(max(1, _NAME - cell_len(name.plain)))
+            name.pad_right(max(1, _NAME + 2 - cell_len(name.plain)))
             grid.add_row(f"{part.offset:04x}", shown, Text.assemble(name, value, "\n", told))
         yield grid
 
 
-def field_rows(explanation: Explanation, data: bytes, *, only: Iterable[str] = ()) -> list[FieldRow]:
+def field_rows(
+    explanation: Explanation,
+    data: bytes,
+    *,
+    only: Iterable[str] = (),
+    names: Container[str] | None = None,
+    sentences: Mapping[str, str] | None = None,
+) -> list[FieldRow]:
     """Return a row for each field of a message.
 
     Args:
         explanation: Of these bytes.
         data: The message.
-        only: Groups that are wanted; all, if none is named.
+        only: Groups that are wanted, without their headings; all with their headings, if none is named.
+        names: Names of fields that are wanted; None: all.
+        sentences: What fields of arguments and results are for, by name; the types say how they are encoded.
     """
     wanted = frozenset(only)
-    return [FieldRow(part, data, group) for part, group in group_of(explanation) if not wanted or group in wanted]
+    rows = []
+    for part, group in group_of(explanation):
+        if (wanted and (group not in wanted or part.level == 0)) or _is_wrapper(part):
+            continue
+        if names is not None and part.name not in names:
+            continue
+        rows.append(FieldRow(_told(part, sentences or {}, flat=bool(wanted)), data, group))
+    return rows
+
+
+def _is_wrapper(part: Part) -> bool:
+    """Return whether a part is the value of a whole argument or result, and only holds its fields."""
+    return part.level == 1 and not part.size and part.name == part.sentence
+
+
+def _told(part: Part, sentences: Mapping[str, str], *, flat: bool) -> Part:
+    """Return a part with a sentence and a section also where it is a value of a declared type.
+
+    Args:
+        part: The part.
+        sentences: As field_rows() has them.
+        flat: Whether its heading is not shown: it moves to the left.
+    """
+    if part.name in {"arguments", "results"} and part.level == 0:
+        what = "What the procedure is given" if part.name == "arguments" else "What the procedure answers"
+        return replace(part, sentence=f"{what}, in the types of its .x file.", section="RFC 5531, 9")
+    if part.section or part.fault or part.level == 0:
+        return part
+    how, section = next(
+        (found for kind, found in _ENCODINGS.items() if part.sentence.startswith(kind)),
+        ("A structure: its fields, one behind the other.", "RFC 4506, 4.14")
+        if not part.size
+        else ("An enumeration: a number that stands for a name.", "RFC 4506, 4.3"),
+    )
+    name = "result" if part.name == part.sentence else part.name
+    level = max(0, part.level - 2) if flat else part.level - 1
+    known = sentences.get(part.name)
+    return replace(
+        part,
+        name=name,
+        level=level,
+        sentence=how if known is None else known,
+        section=section if name == "result" else f"{part.sentence}: {section}",
+    )
 
 
 def bits(word: bytes) -> Text:
@@ -196,7 +265,7 @@ def bits(word: bytes) -> Text:
     line = Text()
     line.append(text[0], style="mark")
     line.append(" ")
-    line.append(" ".join(text[at : at + 8] for at in range(1, 32, 8)), style="head")
+    line.append(" ".join([text[1:8], *(text[at : at + 8] for at in range(8, 32, 8))]), style="head")
     return line
 
 
@@ -222,6 +291,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def times(count: int) -> str:
+    """Return how often something happened, in words: "once", "3 times"."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def side_by_side(left: str, right: str, events: Iterable[tuple[float, int, str]]) -> Table:

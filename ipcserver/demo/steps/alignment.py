@@ -19,6 +19,14 @@ __all__ = ["play"]
 
 _TEXTS: Final = (b"sun", b"suns", b"sunny")
 _UNIT: Final = 4
+_FIELDS: Final = {
+    "ctx": "A structure in a structure: it leaves no trace in the bytes.",
+    "session": "A hyper, as two words.",
+    "flags": "Bits, in a number.",
+    "wait_ms": "0: as long as it takes.",
+    "mtype": "A hyper again: 1.",
+    "mtext": "A length, the bytes, and padding.",
+}
 
 
 def _coloured(text: bytes, data: bytes) -> Text:
@@ -58,9 +66,9 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "[aside]In 1987 (RFC 1014) four bytes were a word of nearly every machine, so a decoder there could "
-                "copy words from where they lay. A SPARC traps when it reads a word at an odd address; big-endian, "
-                "it had nothing to turn round either.[/]"
+                "[aside]“Why is the XDR unit four bytes wide?” asks RFC 1014 of 1987, and answers: as a compromise. "
+                "“Four is big enough to support most architectures efficiently, except for rare machines such as the "
+                "eight-byte aligned Cray”, and small enough not to waste much.[/]"
             ),
         ],
         cue="shows how other types look",
@@ -76,7 +84,7 @@ def play(stage: Stage) -> Iterator[Screen]:
                 "which is the same to the byte: the oldest rpcgen knows no hyper."
             ),
             "",
-            *field_rows(told, data, only=("body", "pad")),
+            *field_rows(told, data, only=("body",), sentences=_FIELDS),
             "",
             "There are no names and no types in it. Who has not got ipc.x sees numbers.",
         ],

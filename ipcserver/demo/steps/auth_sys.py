@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["play"]
 
 _TEXT: Final = b"alice's salary: 4711"
+_CLAIMS: Final = ("flavor", "machinename", "uid", "gid", "gids")
 _NOBODY: Final = 65534
 _FIRST_BYTE: Final = 4 + 32
 """Record mark, and the call up to the credential's body."""
@@ -48,11 +49,12 @@ def play(stage: Stage) -> Iterator[Screen]:
                 "is how her call said who she is:"
             ),
             "",
-            *field_rows(told, data, only=("cred",)),
+            *field_rows(told, data, only=("cred",), names=_CLAIMS),
             "",
             (
-                "No password, no signature; the verifier behind it is empty. In the words of RFC 1057 and of its "
-                "successors the name of the machine is one like “krypton”, and the uid is the caller's."
+                "No password, no signature, and the verifier behind it is empty. “machinename” is “the name of the "
+                "caller's machine (like \"krypton\")”, says RFC 5531 in appendix A, and “uid” “the caller's "
+                "effective user ID”. The caller says so."
             ),
         ],
         cue="lets bob try to read it",
@@ -81,14 +83,14 @@ def play(stage: Stage) -> Iterator[Screen]:
             "",
             "The two credentials, from the stamp on:",
             "",
-            hex_dump(one),
+            hex_dump(one, marked=places),
             "",
-            hex_dump(two),
+            hex_dump(two, marked=places),
             "",
             (
-                f"They differ in {len(places)} byte{'' if len(places) == 1 else 's'} of the uid, which bob wrote "
-                "himself. It took no special program: any user can open a socket. A port below 1024 was to show that "
-                "root had checked; on a machine of one's own, one is root."
+                f"They differ in {len(places)} byte{'' if len(places) == 1 else 's'} of the uid, which bob's program "
+                "wrote. Any user can open a socket and do so. Ports below 1024, which only root can use, were to "
+                "show that root had looked; on a machine of one's own, one is root."
             ),
             "",
             (
@@ -117,8 +119,8 @@ def play(stage: Stage) -> Iterator[Screen]:
     yield Screen(
         [
             (
-                "What can a server do? It can choose whom it believes, and how much. Each of these calls made a "
-                "queue, and the server was asked whose it is:"
+                "What can a server do? Choose whom it believes, and how much. Each of these calls made a queue, and "
+                "the server was asked whose it is:"
             ),
             "",
             table(("machine", "claims uid", "is taken for"), rows),
@@ -133,15 +135,15 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "By default only loopback is believed; calls from other networks are answered AUTH_TOOWEAK until "
-                "somebody says --trust. Over the local socket nothing has to be believed: the kernel tells who is at "
-                "the other end."
+                "Only loopback is believed, until somebody says --trust; other networks' calls are answered "
+                "AUTH_TOOWEAK. On the local socket nothing need be believed: the kernel tells who is at the other "
+                "end."
             ),
             "",
             (
-                "[aside]Proofs came later: AUTH_DES, later AUTH_DH, whose keys of 192 bits were broken by 1991; "
-                "RPCSEC_GSS with Kerberos (RFC 2203, 1997); TLS under RPC (RFC 9289, 2022). This server has none of "
-                "them yet.[/]"
+                "[aside]Proofs were tried: AUTH_DH “is flawed due to the selection of a small prime” (RFC 2695). "
+                "RPCSEC_GSS came in 1997 (RFC 2203), TLS under RPC in 2022 (RFC 9289). This server has neither "
+                "yet.[/]"
             ),
         ]
     )

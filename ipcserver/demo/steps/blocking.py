@@ -39,7 +39,7 @@ def play(stage: Stage) -> Iterator[Screen]:
             side_by_side(
                 f"sparc1, {stage.sparc1.user}",
                 f"sparc2, {stage.sparc2.user}",
-                [(0.0, 0, f"[head]MSGRCV type {_TYPE} →[/]  xid 0x{receive.xid:08x}"), (0.001, 0, "waits")],
+                [(0.0, 0, f"[head]MSGRCV type {_TYPE} →[/]  and waits")],
             ),
             "",
             (
@@ -54,8 +54,8 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "A client has to be patient for that. The library of 1988 gave a call 25 seconds; whoever wanted to "
-                "wait longer said so with clnt_control()."
+                "A client has to be patient for that. The stubs that rpcgen writes give a call 25 seconds; whoever "
+                "wants to wait longer says so with clnt_control()."
             ),
         ],
         cue="lets sparc2 send it",
@@ -76,8 +76,7 @@ def play(stage: Stage) -> Iterator[Screen]:
                 f"sparc1, {stage.sparc1.user}",
                 f"sparc2, {stage.sparc2.user}",
                 [
-                    (0.0, 0, f"[head]MSGRCV type {_TYPE} →[/]"),
-                    (0.001, 0, "waits"),
+                    (0.0, 0, f"[head]MSGRCV type {_TYPE} →[/]  and waits"),
                     (send.sent[0].at - began, 1, f"[head]MSGSND type {_TYPE} →[/]"),
                     (woken - began, 0, f"[body]← {receive.result.status.name}, {safe(repr(message.decode()))}[/]"),
                     (send.received[0].at - began, 1, f"[body]← {safe(send.result.name)}[/]"),

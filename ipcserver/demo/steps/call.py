@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipcserver.demo import calls
 from ipcserver.demo.screens import Screen
@@ -13,7 +13,21 @@ if TYPE_CHECKING:
 
     from ipcserver.demo.stage import Stage
 
-__all__ = ["play"]
+__all__ = ["FIELDS", "play"]
+
+FIELDS: Final = {
+    "ctx": "Which session the call is part of.",
+    "session": "0 in both words: an old client has none.",
+    "slot": "Of the session.",
+    "seq": "Of the session.",
+    "pid": "The caller's process, for people who look.",
+    "key": "The name of the queue, as the programs have agreed on it.",
+    "flags": "512 is 01000, IPC_CREAT: make it if it is not there.",
+    "mode": "Permissions; 438 is 0666.",
+    "status": "What became of it; where it is not RIPC_OK, nothing follows.",
+    "id": "What later calls name the queue by.",
+}
+"""The fields of ipc.x that are shown here."""
 
 
 def play(stage: Stage) -> Iterator[Screen]:
@@ -44,7 +58,7 @@ def play(stage: Stage) -> Iterator[Screen]:
     )
     yield Screen(
         [
-            *field_rows(asked, question),
+            *field_rows(asked, question, sentences=FIELDS),
             "",
             (
                 "The record mark and the header to the verifier are the same for every program in the world. The "
@@ -59,7 +73,7 @@ def play(stage: Stage) -> Iterator[Screen]:
             "",
             hex_dump(answer, told),
             "",
-            *field_rows(told, answer),
+            *field_rows(told, answer, sentences=FIELDS),
             "",
             (
                 "The transaction id is that of the call, and nothing else says what this is an answer to. The "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ipcserver.demo import calls
 from ipcserver.demo.host import describe_signal
 from ipcserver.demo.screens import Screen
-from ipcserver.demo.show import safe, side_by_side, table
+from ipcserver.demo.show import safe, side_by_side, table, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def play(stage: Stage) -> Iterator[Screen]:
         ],
         cue=f"is kill -9 {pid}",
         tick=lambda: (
-            f"[b]sparc2 has waited {time.time() - began:.1f} s, and sent its call {len(receive.sent)} times[/]"
+            f"[b]sparc2 has waited {time.time() - began:.1f} s, and sent its call {times(len(receive.sent))}[/]"
         ),
     )
 
@@ -89,7 +89,7 @@ def play(stage: Stage) -> Iterator[Screen]:
                     (
                         "sparc2, UDP",
                         (
-                            f"sent again {len(receive.sent) - before} times; {waiting.refusals - refused} times the "
+                            f"sent again {times(len(receive.sent) - before)}; {times(waiting.refusals - refused)} the "
                             "network answered: port unreachable"
                         ),
                     ),
@@ -98,15 +98,18 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "sparc1's program gets an error, RPC_CANTRECV in its library, and has to connect again. sparc2's "
-                "does not even notice. It holds no connection and no state, and goes on asking: “NFS server not "
-                "responding, still trying” was on every workstation's console in those years."
+                "sparc1's program gets an error, RPC_CANTRECV in Sun's library, and has to connect again. sparc2's "
+                "has no connection that could break. It goes on asking; “NFS server not responding, still trying” "
+                "was what workstations wrote on their consoles meanwhile."
             ),
             "",
-            "That is what the inventors of NFS meant by a stateless protocol: a crashed server is a slow server.",
+            (
+                "RFC 1094, 1.3, on NFS: “a client need only retry a request until the server responds; it does not "
+                "even need to know that the server has crashed”."
+            ),
         ],
         cue="starts the server again",
-        tick=lambda: f"[b]sparc2 is still trying: sent {len(receive.sent)} times[/]",
+        tick=lambda: f"[b]sparc2 is still trying: sent {times(len(receive.sent))}[/]",
     )
 
     down = len(receive.sent)
@@ -123,9 +126,8 @@ def play(stage: Stage) -> Iterator[Screen]:
     yield Screen(
         [
             (
-                f"A new process, number [b]{host.pid}[/], on the same ports; its journal was "
-                f"{safe(told) or 'replayed'}, before the port opened. The portmapper's list was lost with its "
-                "process: the server registered anew."
+                f"A new process, [b]{host.pid}[/], on the same ports; its journal was {safe(told) or 'replayed'}, "
+                "before the port opened. The portmapper's list died with its process, so the server registered anew."
             ),
             "",
             side_by_side(
@@ -144,15 +146,13 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                f"The message of before is there, once. And sparc2's receive, begun {receive.seconds:.1f} s ago with "
-                f"a server that is dead, was answered by its successor: {len(receive.sent)} datagrams, one "
-                "transaction id."
+                "The message is there, once. And sparc2's receive, begun with a server that is dead, was answered by "
+                f"its successor after {receive.seconds:.1f} s: {len(receive.sent)} datagrams, one transaction id."
             ),
             "",
             (
-                "What an old client cannot have: had the crash come between the taking of a message and the answer, "
-                "the message would be gone. For that there are sessions: the answer is kept in the journal until the "
-                "client has said that it arrived."
+                "[aside]An old client cannot have everything: a crash between the taking of a message and the answer "
+                "loses it. In a session the journal keeps the answer until the client says that it came.[/]"
             ),
         ]
     )

@@ -8,6 +8,7 @@ from ipcserver._gen.ipc import IPCPROG, IPCVERS
 from ipcserver.demo import calls
 from ipcserver.demo.screens import Screen
 from ipcserver.demo.show import field_rows, hex_dump, table
+from ipcserver.demo.steps.registration import MAPPING
 from rpcbind_reg._gen.portmap import IPPROTO_TCP, IPPROTO_UDP
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def play(stage: Stage) -> Iterator[Screen]:
             "",
             hex_dump(question, asked),
             "",
-            *field_rows(asked, question, only=("body",))[1:],
+            *field_rows(asked, question, only=("body",), sentences=MAPPING),
             "",
             f"and is told, in {len(answer)} bytes, {found.seconds * 1000:.1f} ms later:",
             "",
             hex_dump(answer, told),
             "",
-            *field_rows(told, answer, only=("body",))[1:],
+            *field_rows(told, answer, only=("body",), sentences=MAPPING),
         ],
         cue="asks two questions more",
     )

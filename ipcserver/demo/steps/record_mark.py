@@ -65,7 +65,7 @@ def play(stage: Stage) -> Iterator[Screen]:
                         str(index + 1),
                         f"[mark]{byte:02x}[/]",
                         f"{byte:08b}",
-                        "the highest bit: this fragment is the record's last one"
+                        "highest bit: the last fragment; the others begin the length"
                         if index == 0
                         else f"the length: {byte}"
                         if byte
@@ -75,11 +75,11 @@ def play(stage: Stage) -> Iterator[Screen]:
                 ],
             ),
             "",
-            Text.assemble("last  length\n", bits(mark), f"  = {size}"),
+            Text.assemble(bits(mark), f"   last: {'yes' if mark[0] & 0x80 else 'no'}, length: {size}"),
             "",
             (
-                "A fragment has at most 2,147,483,647 bytes, for 31 bits count them. The mark is the one thing in "
-                "RPC that is not XDR, and the RFC says so: a flag and a number share a word."
+                "A fragment has at most 2,147,483,647 bytes, for 31 bits count them. The RFC adds: “Note that this "
+                "record specification is NOT in XDR standard form!” A flag and a number share a word."
             ),
             "",
             (
@@ -104,7 +104,7 @@ def play(stage: Stage) -> Iterator[Screen]:
                 f"[mark]{word.hex(' ')}[/]",
                 "yes" if word[0] & 0x80 else "no",
                 str(length),
-                data[at + _MARK : at + _MARK + length].hex(" ", 4),
+                data[at + _MARK : at + _MARK + length].hex(" ", -4),
             )
         )
         at += _MARK + length
@@ -119,7 +119,7 @@ def play(stage: Stage) -> Iterator[Screen]:
             "",
             (
                 f"The answer came in {pieces.seconds * 1000:.1f} ms, and is the same but for the transaction id: "
-                f"[b]{pieces.received[0].data[_MARK:].hex(' ', 4)}[/]"
+                f"[b]{pieces.received[0].data[_MARK:].hex(' ', -4)}[/]"
             ),
             "",
             (

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from ipcserver.demo.clients import Wire
     from ipcserver.demo.stage import Stage
 
-__all__ = ["play", "registered"]
+__all__ = ["MAPPING", "play", "registered"]
+
+MAPPING: Final = {
+    "prog": "The program.",
+    "vers": "Its version: each is registered for itself.",
+    "prot": "The transport, by its number in IP: 6 is TCP, 17 is UDP.",
+    "port": "The port; in a question it says nothing.",
+}
+"""The fields of the portmapper's arguments."""
 
 _PROTOCOLS: Final = {6: "tcp", 17: "udp"}
 _NAMES: Final = {PMAP_PROG: "portmapper", IPCPROG: "IPCPROG, ours"}
@@ -110,7 +118,7 @@ def play(stage: Stage) -> Iterator[Screen]:
         [
             "The arguments are four numbers. Nothing more is ever registered: no name, no types, no owner.",
             "",
-            *field_rows(told, last, only=("body",)),
+            *field_rows(told, last, only=("body",), sentences=MAPPING),
             "",
             registered(wire),
             "",

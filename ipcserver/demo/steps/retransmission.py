@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from ipcserver.demo import calls
@@ -59,13 +60,13 @@ def play(stage: Stage) -> Iterator[Screen]:
         cue="sends it again",
     )
 
-    stage.pause(min(_WAIT, max(0.0, _WAIT - 0.5)))
+    stage.pause(max(0.0, call.sent[0].at + _WAIT - time.time()))
     first = call.received[0]
     wire.send(call)
     wire.wait(call, 2)
     second = call.received[1]
     outcomes = stage.outcomes(call, 2)
-    length = asking.call(*calls.msgstat(queue)).result.ds.qnum
+    length = once = asking.call(*calls.msgstat(queue)).result.ds.qnum
     kept = stage.journalled(call.xid)
     same_call = call.sent[0].data == call.sent[1].data
     yield Screen(
@@ -123,7 +124,7 @@ def play(stage: Stage) -> Iterator[Screen]:
             table(
                 ("xid", "the server says", "messages in the queue"),
                 [
-                    (f"0x{call.xid:08x}", "SUCCESS, REPLAYED", "1"),
+                    (f"0x{call.xid:08x}", ", ".join(each.outcome for each in outcomes), str(once)),
                     (
                         f"0x{other.xid:08x}",
                         ", ".join(each.outcome for each in stage.outcomes(other, 1)),
@@ -138,15 +139,15 @@ def play(stage: Stage) -> Iterator[Screen]:
             ),
             "",
             (
-                "[aside]The first NFS servers had no such cache: their procedures were to be idempotent, so that "
-                "doing them twice did no harm, and those that were not, as remove and rename, now and then told a "
-                "client that the file it had just removed was not there. Chet Juszczak described the cache for them "
-                "in 1989.[/]"
+                "[aside]NFS lived with this from its beginning. Reading a block twice does no harm; removing a file "
+                "twice tells the client that the file that it has just removed is not there. RFC 1813 refers to Chet "
+                "Juszczak's description of a cache like this one, and warns of the same limits: it holds only so "
+                "much, and seldom survives its server.[/]"
             ),
             "",
             (
-                "The cache is in memory and goes with the server. What must be done once even over a crash needs "
-                "more than RPC has: a session with numbers of its own, in ipc.x from RIPC_HELLO on."
+                "Ours is in memory too. What must be done once even over a crash needs more than RPC has: numbers "
+                "that the journal keeps, which ipc.x calls a session."
             ),
         ]
     )
