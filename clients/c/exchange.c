@@ -136,6 +136,8 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
     ++*sent;
     ipcc__set_xid(&slot->out, xid);
     if (ipcc__send(slot->fd, slot->out.data, slot->out.used) < 0) {
+        if (errno == ETIMEDOUT)
+            ipcc__set_aside(slot);
         ipcc__disconnect(slot);
         return BROKEN;
     }
@@ -155,12 +157,14 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
             }
             memmove(slot->in.data, slot->in.data + taken, slot->in.used - taken);
             slot->in.used -= taken;
-            if (xid == 0)
+            if (xid == 0) {
+                ipcc__close_aside(slot);
                 return done;
+            }
         }
         left = until - ipcc__now();
         if (slot->fd < 0 || left <= 0) {
-            ipcc__disconnect(slot);
+            ipcc__set_aside(slot);
             errno = ETIMEDOUT;
             return BROKEN;
         }
@@ -321,6 +325,7 @@ perform(struct slot *slot, struct ipcc__request *request, const struct ipcc__mas
         if (done != 0) {
             slot->doubtful++;   /* what became of it is not known */
             ipcc__disconnect(slot);
+            ipcc__close_aside(slot);
             return done;
         }
         if (request->ctx == NULL)
@@ -501,6 +506,8 @@ renewing(void *argument)
     args.session = session->id;
     args.acks.acks_len = 0;
     args.acks.acks_val = NULL;
+    /* A short life needs no second connection, whose end would have to be noticed too. */
+    (void)ipcc__wait(-1, longest, &mask);
     while (!session->gone && status != RIPC_ENOSESSION) {
         done = -1;
         if (ipcc__compose(&slot->out, RIPC_RENEW, (xdrproc_t)xdr_ripc_renew_args, &args, SMALL) == 0)

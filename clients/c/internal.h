@@ -5,6 +5,7 @@
  *   session.c   sessions and slots; fork and exec
  *   exchange.c  how a call is made once over connections that break
  *   wire.c      Sun RPC messages in records
+ *   portmap.c   the server's port
  *   os.c        connections, the clock, signals (POSIX)
  *   linux.c     what only Linux has
  */
@@ -14,6 +15,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <rpc/rpc.h>
@@ -115,8 +117,13 @@ struct ipcc__mask {
 
 void ipcc__hold_signals(struct ipcc__mask *mask);
 void ipcc__let_signals(const struct ipcc__mask *mask);
-/* A connection to "tcp:HOST:PORT", "HOST[:PORT]", "unix:/PATH" or "/PATH"; -1 and errno. */
+/*
+ * A connection to "tcp:HOST:PORT", "HOST[:PORT]", "unix:/PATH" or "/PATH"; -1 and errno.  A port that is not given is
+ * asked for at the host's portmapper; if that does not know, it is 600.
+ */
 int ipcc__connect(const char *address, long timeout_ms);
+/* A non-blocking socket, connected within its time; -1 and errno. */
+int ipcc__reach(int family, const struct sockaddr *to, socklen_t length, long timeout_ms);
 int ipcc__address_ok(const char *address);
 /* Milliseconds of a clock that does not jump, where there is one. */
 long ipcc__now(void);
@@ -130,6 +137,11 @@ struct ipcc__file {
 void ipcc__know(int fd, struct ipcc__file *file);
 int ipcc__is(int fd, const struct ipcc__file *file);
 int ipcc__send(int fd, const char *data, size_t count);
+
+/* ---- portmap.c ---------------------------------------------------------- */
+
+/* The server's TCP port by the portmapper of a host; 0: it is not known. */
+unsigned ipcc__portmap(const struct sockaddr *host, socklen_t length, long timeout_ms);
 
 /* ---- linux.c ------------------------------------------------------------ */
 

@@ -21,6 +21,7 @@
 #include "internal.h"
 
 #define DEFAULT_PORT "600"
+#define PORTMAP_MS 2000L        /* a host without a portmapper may not even refuse */
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0          /* SIGPIPE is held while we send, and another send tells */
@@ -128,9 +129,8 @@ ipcc__send(int fd, const char *data, size_t count)
     return 0;
 }
 
-/* A non-blocking socket, connected within its time. */
-static int
-reach(int family, const struct sockaddr *to, socklen_t length, long timeout_ms)
+int
+ipcc__reach(int family, const struct sockaddr *to, socklen_t length, long timeout_ms)
 {
     struct pollfd wait;
     socklen_t size = sizeof(int);
@@ -195,7 +195,7 @@ host_of(const char *address, char *host, size_t room, const char **port)
 
     if (strncmp(address, "tcp:", 4) == 0)
         address += 4;
-    *port = DEFAULT_PORT;
+    *port = NULL;
     if (address[0] == '[') {
         end = strchr(++address, ']');
         if (end == NULL)
@@ -209,7 +209,7 @@ host_of(const char *address, char *host, size_t room, const char **port)
         else
             end = address + strlen(address);
     }
-    if (end == address || (size_t)(end - address) >= room || **port == '\0')
+    if (end == address || (size_t)(end - address) >= room || (*port != NULL && **port == '\0'))
         return -1;
     memcpy(host, address, (size_t)(end - address));
     host[end - address] = '\0';
@@ -226,6 +226,20 @@ ipcc__address_ok(const char *address)
     if (path_of(address) != NULL)
         return strlen(path_of(address)) < sizeof local.sun_path;
     return host_of(address, host, sizeof host, &port) == 0;
+}
+
+/* A connection to where the host's portmapper says; -1 if it does not say, or nobody is there. */
+static int
+by_portmapper(const struct addrinfo *host, long timeout_ms)
+{
+    struct sockaddr_in to;
+    unsigned port = ipcc__portmap(host->ai_addr, host->ai_addrlen, timeout_ms > PORTMAP_MS ? PORTMAP_MS : timeout_ms);
+
+    if (port == 0)
+        return -1;
+    memcpy(&to, host->ai_addr, sizeof to);
+    to.sin_port = htons((unsigned short)port);
+    return ipcc__reach(AF_INET, (struct sockaddr *)&to, sizeof to, timeout_ms);
 }
 
 int
@@ -248,17 +262,21 @@ ipcc__connect(const char *address, long timeout_ms)
         memset(&local, 0, sizeof local);
         local.sun_family = AF_UNIX;
         strcpy(local.sun_path, path_of(address));
-        return reach(AF_UNIX, (struct sockaddr *)&local, sizeof local, timeout_ms);
+        return ipcc__reach(AF_UNIX, (struct sockaddr *)&local, sizeof local, timeout_ms);
     }
     (void)host_of(address, host, sizeof host, &port);
     memset(&hints, 0, sizeof hints);
     hints.ai_socktype = SOCK_STREAM;
-    if (getaddrinfo(host, port, &hints, &found) != 0) {
+    if (getaddrinfo(host, port == NULL ? DEFAULT_PORT : port, &hints, &found) != 0) {
         errno = EHOSTUNREACH;
         return -1;
     }
-    for (each = found; each != NULL && fd < 0; each = each->ai_next)
-        fd = reach(each->ai_family, each->ai_addr, each->ai_addrlen, timeout_ms);
+    for (each = found; each != NULL && fd < 0; each = each->ai_next) {
+        if (port == NULL)
+            fd = by_portmapper(each, timeout_ms);
+        if (fd < 0)
+            fd = ipcc__reach(each->ai_family, each->ai_addr, each->ai_addrlen, timeout_ms);
+    }
     freeaddrinfo(found);
     return fd;
 }

@@ -113,6 +113,25 @@ ipcc__disconnect(struct slot *slot)
     slot->in.used = 0;
 }
 
+void
+ipcc__close_aside(struct slot *slot)
+{
+    if (slot->aside >= 0 && ipcc__is(slot->aside, &slot->aside_file))
+        (void)close(slot->aside);
+    slot->aside = -1;
+}
+
+void
+ipcc__set_aside(struct slot *slot)
+{
+    if (slot->joined && slot->aside < 0) {
+        slot->aside = slot->fd;
+        slot->aside_file = slot->file;
+        slot->fd = -1;
+    }
+    ipcc__disconnect(slot);
+}
+
 struct slot *
 ipcc__new_slot(struct session *session, u_int number)
 {
@@ -122,6 +141,7 @@ ipcc__new_slot(struct session *session, u_int number)
         slot->session = session;
         slot->number = number;
         slot->fd = -1;
+        slot->aside = -1;
     }
     return slot;
 }
@@ -130,6 +150,7 @@ void
 ipcc__discard(struct slot *slot)
 {
     ipcc__disconnect(slot);
+    ipcc__close_aside(slot);
     free(slot->out.data);
     free(slot->in.data);
     free(slot);
@@ -234,6 +255,17 @@ in_child(void)
     (void)pthread_mutex_init(&g.xid_lock, NULL);
 }
 
+static void
+close_copies(const struct slot *slot)
+{
+    for (; slot != NULL; slot = slot->next) {
+        if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
+            (void)close(slot->fd);
+        if (slot->aside >= 0 && ipcc__is(slot->aside, &slot->aside_file))
+            (void)close(slot->aside);
+    }
+}
+
 /*
  * A child that no handler of fork has seen (made by vfork, or by a system call of the program's own) closes its copies
  * too, but leaves the memory alone, which may be its parent's.
@@ -242,18 +274,11 @@ static void
 close_of_others(void)
 {
     struct session *session;
-    struct slot *slot;
 
     for (session = g.sessions; session != NULL; session = session->next) {
-        for (slot = session->free; slot != NULL; slot = slot->next)
-            if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
-                (void)close(slot->fd);
-        for (slot = session->used; slot != NULL; slot = slot->next)
-            if (slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
-                (void)close(slot->fd);
-        slot = session->keeper;
-        if (slot != NULL && slot->fd >= 0 && ipcc__is(slot->fd, &slot->file))
-            (void)close(slot->fd);
+        close_copies(session->free);
+        close_copies(session->used);
+        close_copies(session->keeper);
     }
 }
 

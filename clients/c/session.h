@@ -18,6 +18,8 @@ struct slot {
     int fd;
     struct ipcc__file file;     /* what fd is, as long as the program leaves it alone */
     int joined;                 /* the server has heard of the session through it */
+    int aside;                  /* a connection that went silent, or -1; the session lives by it until another is heard */
+    struct ipcc__file aside_file;
     pthread_t owner;
     char *frame;                /* where on the stack its owner is; lower is deeper */
     struct ipcc__buffer out;
@@ -70,6 +72,9 @@ extern struct ipcc__globals ipcc__g;
 struct slot *ipcc__take(char *frame);
 void ipcc__give(struct slot *slot);
 void ipcc__disconnect(struct slot *slot);
+/* Leaves a connection alone that went silent, perhaps until the network is back. */
+void ipcc__set_aside(struct slot *slot);
+void ipcc__close_aside(struct slot *slot);
 /* The session of this process or NULL.  Under the lock. */
 struct session *ipcc__own(void);
 /* The next call begins another session.  Under the lock.  Slots in use are discarded when they come back. */

@@ -361,6 +361,58 @@ hold(const char *key)
         pause();
 }
 
+static int
+queue_of(const char *key)
+{
+    return msgget((key_t)strtol(key, NULL, 0), IPC_CREAT | 0666);
+}
+
+/* Sends numbers, and waits whenever the queue is full. */
+static void
+count(const char *key, int number)
+{
+    struct message message;
+    int id = queue_of(key);
+    int i;
+
+    message.type = 1;
+    for (i = 0; i < number; i++)
+        if (msgsnd(id, &message, (size_t)sprintf(message.text, "%d", i), 0) < 0)
+            say("msgsnd", -1);
+    say("sent", number);
+}
+
+/* Receives them, and sees whether each comes once and in its turn. */
+static void
+drain(const char *key, int number)
+{
+    struct message message;
+    ssize_t length;
+    int id = queue_of(key);
+    int i;
+
+    for (i = 0; i < number; i++) {
+        length = msgrcv(id, &message, sizeof message.text - 1, 0, 0);
+        if (length < 0)
+            say("msgrcv", -1);
+        message.text[length < 0 ? 0 : length] = '\0';
+        if (atoi(message.text) != i)
+            printf("not %d but \"%s\"\n", i, message.text);
+        if (i == number / 4)
+            say("a quarter", i);
+    }
+    say("received", number);
+}
+
+static void
+take(const char *key, int op)
+{
+    int id = semget((key_t)strtol(key, NULL, 0), 1, IPC_CREAT | 0666);
+
+    say("going", 0);
+    say("semop", change(id, 0, op, 0));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -378,6 +430,14 @@ main(int argc, char **argv)
         by_dlsym(argv[2]);
     else if (strcmp(what, "hold") == 0)
         hold(argv[2]);
+    else if (strcmp(what, "count") == 0)
+        count(argv[2], atoi(argv[3]));
+    else if (strcmp(what, "drain") == 0)
+        drain(argv[2], atoi(argv[3]));
+    else if (strcmp(what, "take") == 0)
+        take(argv[2], -1);
+    else if (strcmp(what, "give") == 0)
+        take(argv[2], 1);
     else
         return 2;
     return 0;

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ipcserver.client import connect
-from tests.ipcserver.serving import Serving
 from tests.interop.leases import SHORT, wait_for_a_lease_to_end
+from tests.ipcserver.serving import Serving
 from tests.peers import ROOT, Background, environment, require, wait_until
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from ipcserver.client import connect
-from tests.ipcserver.serving import Serving
 from tests.interop.leases import SHORT, wait_for_a_lease_to_end
+from tests.ipcserver.serving import Serving
 from tests.peers import ROOT, Background, environment, find, require, wait_until
 
 if TYPE_CHECKING:
@@ -55,23 +55,6 @@ semaphore.remove()
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """librpcipc.so by its Makefile."""
-    require("gcc", "make", "pkg-config", "rpcgen", "libtirpc")
-    build = tmp_path_factory.mktemp("preload")
-    done = subprocess.run(
-        ["make", "-C", str(ROOT / "clients" / "c"), f"BUILD={build}", "CFLAGS=-O2 -g -Werror", "preload"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return build / "librpcipc.so"
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server that keeps what it acknowledged."""
     with Serving(tmp_path_factory.mktemp("server")) as serving:
@@ -82,30 +65,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def preloaded(library: Path, server: Serving) -> dict[str, str]:
     """The environment of a program that uses the server."""
     return environment(LD_PRELOAD=str(library), IPCSERVER=server.local, IPCSERVER_PATIENCE="30")
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ordinary C program."""
-    require("gcc")
-    made = tmp_path_factory.mktemp("program") / "sysv_program"
-    subprocess.run(
-        ["gcc", "-O1", "-g", "-w", "-o", made, str(HERE / "sysv_program.c")], check=True, timeout=60, env=environment()
-    )
-    return made
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program that replaces itself and has children, and beside it a library for it to load."""
-    require("gcc")
-    source = HERE / "sysv_process.c"
-    made = tmp_path_factory.mktemp("process") / "sysv_process"
-    for options in (["-rdynamic"], ["-shared", "-fPIC", "-DPLUGIN"]):
-        output = made if "-DPLUGIN" not in options else made.with_suffix(".so")
-        command = ["gcc", "-O1", "-g", "-w", *options, "-o", output, str(source), "-lpthread", "-ldl"]
-        subprocess.run(command, check=True, timeout=60, env=environment())
-    return made
 
 
 def _run(env: dict[str, str], *arguments: str) -> str:
