@@ -53,12 +53,15 @@ PACKAGES: Final[Mapping[str, str]] = {
     "cc": "gcc",
     "dumpcap": "wireshark-common",
     "editcap": "wireshark-common",
+    "faketime": "faketime",
     "gcc": "gcc",
     "git": "git",
+    "groff": "groff-base",
     "ip": "iproute2",
     "ldd": "libc-bin",
     "libtirpc": "libtirpc-dev",
     "make": "make",
+    "mandoc": "mandoc",
     "mergecap": "wireshark-common",
     "nmap": "nmap",
     "nsenter": "util-linux",
@@ -80,6 +83,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "systemd-socket-activate": "systemd",
     "tshark": "tshark",
     "unshare": "util-linux",
+    "xxd": "xxd",
 }
 """Program to Debian package."""
 

@@ -6,9 +6,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.peers import Background
+from tests.peers import Background, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -24,12 +25,22 @@ class Serving:
     Args:
         directory: For the state and the logs.
         arguments: More flags.
+        prefix: A command that starts it.
+        changes: To its environment.
     """
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.state = directory / "state"
         self._arguments = arguments
+        self.prefix = prefix
+        self.changes = dict(changes or {})
         self._starts = 0
         self._process: Background | None = None
         self.port = 0
@@ -66,7 +77,7 @@ class Serving:
         """Start it, and wait until it serves; after the first time on the same port."""
         self._starts += 1
         log = self.directory / f"serve-{self._starts}.log"
-        self._process = Background([*IPCSERVER, *self.command()], log)
+        self._process = Background([*self.prefix, *IPCSERVER, *self.command()], log, env=environment(**self.changes))
         output = self._process.wait_for_output("serving program 536871512 version 1 on ")
         found = re.search(r"tcp 127\.0\.0\.1:(\d+)", output)
         assert found is not None
