@@ -49,8 +49,13 @@ def test_every_package_is_marked_as_typed() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 
 
+def console_scripts() -> list[str]:
+    """The lines that say which commands there are."""
+    return setup_cfg()["options.entry_points"]["console_scripts"].strip().splitlines()
+
+
 def test_every_command_is_there_and_explains_itself() -> None:
-    for line in setup_cfg()["options.entry_points"]["console_scripts"].strip().splitlines():
+    for line in console_scripts():
         module, _, function = line.partition("=")[2].strip().partition(":")
         code = (
             f"import importlib, sys; sys.exit(not callable(getattr(importlib.import_module({module!r}), {function!r})))"
@@ -133,7 +138,13 @@ def test_a_wheel_has_the_plugin_the_specifications_and_the_generated_modules(whe
 
 def test_a_wheel_has_nothing_else(wheel: Path) -> None:
     roots = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {name for name in roots if not name.endswith(".dist-info")} == {*PACKAGES, "twisted"}
+    assert {name for name in roots if not name.endswith((".dist-info", ".data"))} == {*PACKAGES, "twisted"}
+
+
+def test_a_wheel_installs_the_manual_page_of_every_command(wheel: Path) -> None:
+    commands = [line.partition("=")[0].strip() for line in console_scripts()]
+    data = [name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist() if ".data/" in name]
+    assert sorted(data) == sorted(f"share/man/man1/{name}.1" for name in commands)
 
 
 def test_twistd_finds_the_plugin_of_a_wheel(wheel: Path, tmp_path: Path) -> None:
