@@ -213,7 +213,7 @@ def _console(value: Any) -> tuple[str, int]:
     try:
         return str(ip_address(host or "127.0.0.1")), _port(port)
     except ValueError:
-        message = f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:6000"
+        message = f"{value!r} is not ADDRESS:PORT, for example 127.0.0.1:8600"
         raise ValueError(message) from None
 
 

@@ -128,6 +128,14 @@ class Programs:
         """Return whether a version of a program was added."""
         return (program, version) in self._versions
 
+    def calls(self) -> list[str]:
+        """Return every known procedure as ``PROG.VERS.PROC``, which number() reads."""
+        rows = sorted(
+            (self.name(program), version, number, each.name)
+            for (program, version, number), each in self._procedures.items()
+        )
+        return [f"{program}.{version}.{name}" for program, version, _, name in rows]
+
     def name(self, program: int) -> str:
         """Return a program's name, or its number as text."""
         return self._names.get(program) or str(program)

@@ -77,7 +77,7 @@ __all__ = ["serve"]
 @click.option(
     "--console",
     metavar="ADDRESS:PORT",
-    help="Show what happens on a web page there, for example 127.0.0.1:6000; it has no login.  [default: none]",
+    help="Show what happens on a web page there, for example 127.0.0.1:8600; it has no login.  [default: none]",
 )
 @click.option(
     "--console-actions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from importlib.resources import files
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import ensureDeferred
@@ -17,20 +18,20 @@ from ipcserver.console.acting import TooMany
 from ipcserver.console.actions import ACTIONS, BadAction, read_action
 from ipcserver.console.explaining import MAX_BODY, CannotExplain, explain, read_question
 from ipcserver.console.requests import HEADERS, allowed_host, allowed_origin
-from oncrpc.cli.programs import installed_specs
+from oncrpc.cli.programs import declared_programs, installed_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ipcserver.console.service import Console
 
 __all__ = ["BoundedRequest", "root"]
 
-_STATIC: Final = {
-    "": ("index.html", "text/html; charset=utf-8"),
-    "console.css": ("console.css", "text/css; charset=utf-8"),
-    "console.js": ("console.js", "text/javascript; charset=utf-8"),
-    "icon.svg": ("icon.svg", "image/svg+xml"),
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -67,6 +68,14 @@ def _refused(status: int, why: str) -> Answer:
     return _json({"error": why}, status)
 
 
+def _static_files() -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """Return what the page is made of: path to content type and bytes."""
+    for file in (files("ipcserver.console") / "static").iterdir():
+        kind = _TYPES.get(PurePath(file.name).suffix)
+        if kind is not None:
+            yield "" if file.name == "index.html" else file.name, (kind, file.read_bytes())
+
+
 class _Root(Resource):
     """Checks who asks, and finds who answers."""
 
@@ -75,13 +84,16 @@ class _Root(Resource):
     def __init__(self, console: Console) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._console = console
-        folder = files("ipcserver.console") / "static"
-        self._static = {path: (kind, (folder / name).read_bytes()) for path, (name, kind) in _STATIC.items()}
+        self._static = dict(_static_files())
+        self._specs = {
+            "specs": [name for name, file in installed_specs() if any(declared_programs(file.read_text("utf-8")))],
+            "calls": console.recorder.programs.calls(),
+        }
         self._answers: dict[str, Callable[[Request], Answer]] = {
             "api/state": lambda _: _json(console.state()),
             "api/traffic": self._traffic,
             "api/traffic.pcapng": self._capture,
-            "api/specs": lambda _: _json([name for name, _ in installed_specs()]),
+            "api/specs": lambda _: _json(self._specs),
             "healthz": self._health,
             "metrics": self._metrics,
         }

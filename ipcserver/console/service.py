@@ -31,13 +31,18 @@ if TYPE_CHECKING:
     from ipcserver.service import IPCService
     from oncrpc.observe import Observer
 
-__all__ = ["INTERVAL", "LISTENERS", "Console", "Listener"]
+__all__ = ["INTERVAL", "LISTENERS", "REFUSED_PORTS", "Console", "Listener"]
 
 INTERVAL: Final = 0.5
 """Seconds between two events: twice a second is as fast as anybody reads."""
 
 LISTENERS: Final = 32
 """Pages that may listen at a time."""
+
+REFUSED_PORTS: Final = frozenset(
+    {1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080}
+)
+"""Ports above 1023 that no browser opens (Fetch standard, "bad port")."""
 
 _IDLE: Final = 2.0
 _NEWEST: Final = 100
@@ -140,6 +145,10 @@ class Console:
         self._socket = None
         host = f"[{self.host}]" if ":" in self.host else self.host
         self._log.info("the console is at http://{host}:{port}/", host=host, port=self.port)
+        if self.port in REFUSED_PORTS:
+            self._log.warn(
+                "browsers refuse port {port}, which is another protocol's: choose one as 8600", port=self.port
+            )
         if not ip_address(self.host).is_loopback:
             self._log.warn("the console has no login: whoever reaches {host} sees every message", host=self.host)
         if self.actor is not None:

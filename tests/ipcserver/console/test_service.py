@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
@@ -12,7 +13,10 @@ import pytest
 
 from ipcserver.client import connect
 from tests.ipcserver.serving import IPCSERVER, Serving
-from tests.oncrpc.test_explain import call
+from tests.oncrpc.captures import call as portmapper_call
+from tests.oncrpc.captures import ip, pcap, udp
+from tests.oncrpc.test_explain import accepted, call
+from tests.peers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     from ipcserver.client import IPC
 
+STATIC = ROOT / "ipcserver" / "console" / "static"
 HOSTILE = b"<script>alert(1)</script>"
 
 
@@ -76,9 +81,54 @@ def test_the_page_and_its_parts_come_from_here_and_allow_nothing_else(port: int)
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
-def test_the_script_sets_text_and_never_html(port: int) -> None:
-    script = ask(port, "/console.js").body.decode()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", script)
+def test_the_scripts_set_text_and_never_html_and_load_only_each_other(port: int) -> None:
+    wanted, seen = ["console.js"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        script = ask(port, f"/{name}")
+        assert (script.status, script.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+        text = script.body.decode()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", text)
+        assert not re.search(r"(?:local|session)Storage|document\.cookie", text)
+        wanted += [each.removeprefix("./") for each in re.findall(r'from "([^"]+)"', text)]
+    assert seen == {path.name for path in STATIC.glob("*.js")}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(scheme: str) -> None:
+    """WCAG 2.2: 1.4.3 (text, 4.5 to 1) and 1.4.11 (the edges of fields, what has the focus, 3 to 1)."""
+    style = (STATIC / "console.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
+    )
+    colors = light | dark if scheme == "dark" else light
+
+    def brightness(name: str) -> float:
+        digits = colors[name].lstrip("#")
+        digits = "".join(2 * each for each in digits) if len(digits) == 3 else digits
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def ratio(one: str, other: str) -> float:
+        low, high = sorted((brightness(one), brightness(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    texts = {(text, ground) for text in ("text", "quiet", "blue", "bad", "good") for ground in ("back", "card")}
+    texts |= {("marktext", "mark"), ("back", "blue")}
+    assert {pair: round(ratio(*pair), 2) for pair in texts if ratio(*pair) < 4.5} == {}
+    edges = {(edge, ground) for edge in ("edge", "blue", "good", "bad") for ground in ("back", "card")}
+    assert {pair: round(ratio(*pair), 2) for pair in edges if ratio(*pair) < 3} == {}
+
+
+def test_what_moves_and_what_is_focused_is_said_in_the_style() -> None:
+    style = (STATIC / "console.css").read_text()
+    assert ":focus-visible { outline: 2px solid" in style
+    assert "prefers-reduced-motion: reduce" in style
+    assert "outline: none" not in style.replace("margin: 0 auto; outline: none", "")
 
 
 def test_a_queue_is_in_the_state(port: int, ipc: IPC) -> None:
@@ -143,9 +193,36 @@ def test_an_uploaded_specification_is_used_and_its_faults_are_told(port: int) ->
         assert (found.status, told in found.body.decode()) == (status, True), found.body
 
 
+def test_a_capture_is_listed_with_the_bytes_of_its_messages(port: int) -> None:
+    data = pcap([ip(udp(portmapper_call(5, 4)), 17)])
+    body = json.dumps({"capture": base64.b64encode(data).decode()})
+    found = ask(port, "/api/explain", "POST", body, Content_Type="application/json")
+    assert found.status == 200, found.body
+    (message,) = found.json["capture"]["messages"]
+    assert (message["title"], message["hex"]) == ("PMAP_PROG.2 PMAPPROC_DUMP", portmapper_call(5, 4).hex())
+
+
+def test_an_installed_specification_is_used_by_its_name(port: int) -> None:
+    specs = ask(port, "/api/specs").json
+    assert "ipcserver/ipc.x" in specs["specs"]
+    assert "IPCPROG.1.RIPC_MSGGET" in specs["calls"]
+    question = {"hex": accepted(0, bytes(8)).hex(), "known": "ipcserver/ipc.x", "call": "IPCPROG.1.RIPC_MSGGET"}
+    found = ask(port, "/api/explain", "POST", json.dumps(question), Content_Type="application/json")
+    assert found.json["messages"][0]["procedure"] == 10
+
+
+def test_a_body_without_end_is_not_kept(port: int) -> None:
+    body = " " * (13 << 20)
+    assert ask(port, "/api/explain", "POST", body, Content_Type="application/json").status == 413
+
+
 @pytest.mark.parametrize(
     "question",
     [
+        {"capture": "AAAA"},
+        {"capture": "not base64"},
+        {"capture": base64.b64encode(pcap([])[:20]).decode()},
+        {"hex": "00", "known": "../../etc/passwd"},
         {"hex": "zz"},
         {"hex": ""},
         {"hex": 5},
