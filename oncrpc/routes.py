@@ -135,6 +135,7 @@ class Route:
         head: Bytes before the arguments.
 
     Attributes:
+        call_mark: The record mark of a call without arguments.
         program: Number, version and names are on its class.
         procedure: The procedure.
         method: The program's method.
@@ -157,6 +158,7 @@ class Route:
     __slots__ = (
         "accepted",
         "after_xid",
+        "call_mark",
         "constant",
         "credential",
         "decode",
@@ -187,6 +189,7 @@ class Route:
         self.credential = accepted.credential
         self.verifier = accepted.verifier
         self.head = head
+        self.call_mark = (LAST_FRAGMENT | head).to_bytes(4, "big")
         self.after_xid = encode_success(0, accepted.verifier)[4:]
         self.size = 8 + len(self.after_xid)
         plain = accepted.unwrap is None and accepted.wrap is None and accepted.answer is None

@@ -34,13 +34,15 @@ _SMALL_HEADER: Final = 40
 _LARGE: Final = 16 * 1024
 # Missing bytes of a record from which it is worth a buffer and a read of its own.
 _DIRECT: Final = 4096
+# Calls of one read whose replies are sent together. A client that has some of them works while we go on.
+_TOGETHER: Final = 32
 
 
 class StreamSession(Origin, Connection):
     """Answers the calls of one stream connection.
 
-    What drives it: receive_data() or, for large records, buffer_to_fill() and filled(); then
-    run(), which answers. After each, send what data_to_send() gives and say so with bytes_sent().
+    What drives it: answer() while `quick`. Else receive_data() or, for large records, buffer_to_fill()
+    and filled(); then run(), which answers. After each, send what data_to_send() gives and say so with bytes_sent().
     Call run() again, in another turn, while `runnable`. Read only while `reading` is true. Close
     when `finished` is true and nothing is unsent. `records` changes whenever one was completed.
 
@@ -72,6 +74,7 @@ class StreamSession(Origin, Connection):
         "known",
         "local",
         "memo",
+        "more",
         "netid",
         "number",
         "out",
@@ -80,6 +83,7 @@ class StreamSession(Origin, Connection):
         "plain",
         "process",
         "queued",
+        "quick",
         "reason",
         "records",
         "replay",
@@ -118,6 +122,10 @@ class StreamSession(Origin, Connection):
         self.reply_limit = limits.max_record
         # Whether replies are one fragment, and nobody looks on or remembers: the short way is open.
         self.plain = not (limits.fragment_size or server.watched or replay is not None)
+        # Whether the next bytes may go to answer(): it is open, and nothing is under way.
+        self.quick = self.plain
+        # Whether answer() left bytes to go_on() with.
+        self.more = False
         self.in_hand: set[ServedCall] = set()
         self.head = _SMALL_HEADER
         # Replies of this turn, framed, and their bytes; and bytes taken from here and not sent yet.
@@ -193,38 +201,52 @@ class StreamSession(Origin, Connection):
 
     def receive_data(self, data: bytes) -> None:
         """Bytes came; run() looks at them."""
+        self.quick = False
         self._reader.receive_data(data)
 
-    def receive(self, data: bytes) -> bool:
-        """Bytes came: look at them as receive_data() and run() would, by the shortest way.
+    def answer(self, data: bytes) -> bytes | None:
+        """Bytes came, and `quick` is true: answer what is whole, by the shortest way.
 
         Returns:
-            True if everything is answered and nothing has changed: what is in `out` is all there
-            is to do. False if the other properties are to be looked at as well.
+            Replies, joined: sending them is all there is to do, but for go_on() while `more`. None if there
+            is more to it: call run() and look at the other properties.
         """
+        route = self.memo.get(data[8 : self.head + 4])
+        if (
+            route is not None
+            and route.constant
+            and len(data) == route.head + 4
+            and data[:4] == route.call_mark
+            and not self.out
+        ):
+            return b"".join((route.constant, data[4:8], route.after_xid))
         reader = self._reader
-        if not self.plain or reader.assembling or reader.at < len(reader.chunk) or self.half_closed:
-            reader.receive_data(data)
-            self.run()
-            return False
         reader.chunk = data
         reader.at = 0
+        return self.go_on()
+
+    def go_on(self) -> bytes | None:
+        """As answer(), with the bytes that it left."""
         limits = self._server.limits
-        share = limits.calls_per_turn
         most = limits.max_calls_in_hand
+        reader = self._reader
         self._running = True
         try:
-            left = self._run_plain(reader, self.memo, share, limits.unsent_high - self.unsent - self.queued, most)
+            left = self._run_plain(reader, self.memo, _TOGETHER, limits.unsent_high - self.queued, most)
         finally:
             self._running = False
-        if left != share:
-            self.records += 1
-            if reader.at == len(data) and left > 0 and not self.finished and len(self.in_hand) < most:
-                reader.chunk = b""
-                reader.at = 0
-                return True
-        self.run()
-        return False
+        if self.finished or len(self.in_hand) >= most or left == _TOGETHER:
+            self.quick = self.more = False
+            return None
+        if reader.at == len(reader.chunk):
+            reader.chunk = b""
+            reader.at = 0
+            self.more = False
+        else:
+            self.more = True
+        self.queued = 0
+        out, self.out = self.out, []
+        return b"".join(out)
 
     def receive_large(self, view: memoryview) -> int:
         """Answer the large records that some bytes begin with, where they are: nothing is kept of them.
@@ -233,9 +255,10 @@ class StreamSession(Origin, Connection):
             view: What came; it may be overwritten as soon as this returns.
 
         Returns:
-            How many bytes are done with; the rest goes to receive().
+            How many bytes are done with; the rest goes to receive_data().
         """
         at = 0
+        self.quick = False
         if not self.plain or self._reader.mid_record or self.stopped:
             return at
         limits = self._server.limits
@@ -298,6 +321,8 @@ class StreamSession(Origin, Connection):
             self._running = False
             if self.half_closed:
                 self._finish_if_done()
+            else:
+                self.quick = self.plain and not (self.finished or self.unsent or self._reader.mid_record)
         return False
 
     def end_of_input(self) -> None:
@@ -305,6 +330,7 @@ class StreamSession(Origin, Connection):
         if self.half_closed:
             return
         self.half_closed = True
+        self.quick = False
         for call in list(self.in_hand):
             call.hung_up()
         self._finish_if_done()
@@ -327,6 +353,7 @@ class StreamSession(Origin, Connection):
         if self.closed:
             return
         self.closed = self.finished = self.half_closed = True
+        self.quick = False
         self.reason = self.reason or reason
         self._reader.close()
         self.out = []
@@ -531,6 +558,7 @@ class StreamSession(Origin, Connection):
         """Read nothing more; close when what is answered is sent."""
         self.reason = self.reason or reason
         self.finished = True
+        self.quick = False
 
     def _finish_if_done(self) -> None:
         if not (self.in_hand or self.stopped or self._running):

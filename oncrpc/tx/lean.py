@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["LeanReactor", "usable"]
 
 _EVENTS: Final = 512
+# Connections that are read before their replies are sent. The first reply may wake its client, which then
+# has work until the last is sent, and need not be woken for each. More would only let the clients idle.
+_TOGETHER: Final = 8
 _OURS: Final = (StreamTransport, DatagramListener)
 _log = Logger()
 
@@ -50,6 +53,7 @@ class LeanReactor(EPollReactor):
         poll = self._poller.poll
         selectables = self._selectables
         readable = select.EPOLLIN
+        answered: list[StreamTransport] = []
         while True:
             try:
                 events = poll(-1 if timeout is None else timeout, _EVENTS)
@@ -61,14 +65,23 @@ class LeanReactor(EPollReactor):
                     continue
                 if event == readable and selectable.__class__ in _OURS:
                     try:
-                        why: Any = selectable.doRead()
+                        if selectable.__class__ is StreamTransport:
+                            if selectable.take():
+                                answered.append(selectable)
+                        else:
+                            selectable.doRead()
                     except Exception as error:  # noqa: BLE001 - as the stock reactor: it ends this connection
                         _log.failure("while reading from {selectable}", selectable=selectable)
-                        why = error
-                    if why is not None:
-                        self._disconnectSelectable(selectable, why, True)  # type: ignore[no-untyped-call]
+                        self._disconnectSelectable(selectable, error, True)  # type: ignore[no-untyped-call]
                 else:
                     log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+                if len(answered) >= _TOGETHER:
+                    for each in answered:
+                        each.give()
+                    answered.clear()
+            for each in answered:
+                each.give()
+            answered.clear()
             if not self.running or self._justStopped:
                 return
             timeout = self.timeout()

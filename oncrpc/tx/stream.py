@@ -36,6 +36,8 @@ __all__ = ["StreamListener", "StreamTransport", "Streams", "peer_credentials", "
 # Joining parts costs a copy; sendmsg() costs more than copying little.
 _JOIN: Final = 32 * 1024
 _IOV_MAX: Final = 512
+# Most bytes of a read that does without the large buffer: most reads bring one small call.
+_LITTLE: Final = 4 * 1024
 # From so many bytes on it is worth to look for records that need not be copied.
 _LARGE: Final = 16 * 1024
 _FULL: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -93,8 +95,10 @@ class StreamTransport:
 
     __slots__ = (
         "_drop",
+        "_much",
         "_pending",
         "_reading",
+        "_replies",
         "_writing",
         "active",
         "gone",
@@ -114,6 +118,10 @@ class StreamTransport:
         self.streams = streams
         self.socket = connection
         self._pending: deque[memoryview] | None = None
+        # Replies that take() made, and give() sends.
+        self._replies = b""
+        # Whether the last read brought so much that the next may need the large buffer.
+        self._much = False
         self._reading = False
         self._writing = False
         self._drop = 0
@@ -141,63 +149,112 @@ class StreamTransport:
         """Name in Twisted's own messages."""
         return "oncrpc stream"
 
-    def doRead(self) -> Failure | None:
+    def doRead(self) -> None:
         """Read once, answer what came."""
+        if self.take():
+            self.give()
+
+    def take(self) -> bool:
+        """Read once; answer True if replies wait for give(), which sends them.
+
+        Between the two, nothing else may be read here. A reactor that has several connections to read
+        from does well to take() from all of them first: each give() may wake a client.
+        """
         session = self.session
-        if self.lingering:
-            return self._discard()
-        target = session.buffer_to_fill() if session.filling else None
         try:
-            if target is not None:
-                with target:
-                    count = self.socket.recv_into(target)
+            if session.quick and not self._much:
+                data = self.socket.recv(_LITTLE)
+            elif self.lingering:
+                self._discard()
+                return False
             else:
-                view = _buffer(self.streams.limits.read_size)
-                count = self.socket.recv_into(view)
+                return self._take_much(session)
         except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            return _LOST
+            return False
+        except OSError as error:
+            self.abort(error.strerror or str(error))
+            return False
         self.active = self.streams.now
+        size = len(data)
+        if size < _LITTLE and size:
+            replies = session.answer(data)
+            if replies is not None and not session.more:
+                # The way of most calls: everything is answered, and only to be sent.
+                self._replies = replies
+                return True
+            if replies is not None and self._go_on(replies):
+                return True
+        elif size:
+            self._much = True
+            session.receive_data(data)
+        else:
+            session.end_of_input()
+        self.turn()
+        return False
+
+    def _take_much(self, session: StreamSession) -> bool:
+        """As take(), for whatever may come."""
+        target = session.buffer_to_fill() if session.filling else None
+        if target is not None:
+            with target:
+                count = self.socket.recv_into(target)
+            self.active = self.streams.now
+            if count:
+                session.filled(count)
+            else:
+                session.end_of_input()
+            self.turn()
+            return False
+        view = _buffer(self.streams.limits.read_size)
+        count = self.socket.recv_into(view)
+        self.active = self.streams.now
+        self._much = count >= _LITTLE
         if not count:
             session.end_of_input()
-        elif target is not None:
-            session.filled(count)
         elif count >= _LARGE and (done := session.receive_large(view[:count])):
             if done < count:
-                session.receive(bytes(view[done:count]))
-        elif (
-            session.receive(bytes(view[:count]))
-            and self._pending is None
-            and session.queued <= _JOIN
-            and self._send_all()
-        ):
-            # The way of most calls: everything is answered, and sent.
-            return None
+                session.receive_data(bytes(view[done:count]))
+        elif session.quick:
+            replies = session.answer(bytes(view[:count]))
+            if replies is not None and self._go_on(replies):
+                return True
+        else:
+            session.receive_data(bytes(view[:count]))
         self.turn()
-        return None
+        return False
 
-    def _send_all(self) -> bool:
-        """Send what the session has, joined; answer whether that is all there is to do."""
+    def _go_on(self, replies: bytes | None) -> bool:
+        """Send replies while more are made; answer True if the last are left to give()."""
         session = self.session
-        self.record_since = 0.0
-        if not session.queued:
-            return True
-        parts = session.data_to_send()
-        data = b"".join(parts)
+        while replies is not None:
+            self._replies = replies
+            if not session.more:
+                return True
+            self.give()
+            if not session.quick:
+                return False
+            replies = session.go_on()
+        return False
+
+    def give(self) -> None:
+        """Send the replies that take() made."""
+        replies, self._replies = self._replies, b""
+        if self.gone or not replies:
+            return
         try:
-            sent = self.socket.send(data)
+            sent = self.socket.send(replies)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
             self.abort("sending failed")
-            return True
-        session.unsent -= sent
-        if sent == len(data):
-            return True
-        self._pending = deque((memoryview(data)[sent:],))
-        self.unsent_since = self.streams.now
-        return False
+            return
+        if sent < len(replies):
+            session = self.session
+            session.unsent += len(replies) - sent
+            session.quick = False
+            self._pending = deque((memoryview(replies)[sent:],))
+            self.unsent_since = self.streams.now
+            self._watch()
 
     def doWrite(self) -> Failure | None:
         """Go on sending what waits."""
@@ -287,6 +344,7 @@ class StreamTransport:
             return False
         self.session.bytes_sent(sent)
         if sent < total:
+            self.session.quick = False
             self._pending = deque(memoryview(part) for part in parts)
             self._take(sent)
             self.unsent_since = self.streams.now
@@ -362,18 +420,12 @@ class StreamTransport:
             self._reading = True
             self.streams.reactor.addReader(self)
 
-    def _discard(self) -> Failure | None:
+    def _discard(self) -> None:
         """Read what nobody wants, until the peer closes or sends too much of it."""
-        try:
-            count = self.socket.recv_into(_buffer(self.streams.limits.read_size))
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            count = 0
+        count = self.socket.recv_into(_buffer(self.streams.limits.read_size))
         self._drop += count
         if not count or self._drop > _LINGER:
             self.abort(self.session.reason)
-        return None
 
     # The clock.
 

@@ -320,7 +320,7 @@ class TestCaps:
         assert frame_record(served.call(first, NULL)) == NULL_REPLY
 
     def test_unfinished_large_records_have_a_budget_together(self, bench: Callable[..., Bench]) -> None:
-        served = bench(limits=Limits(max_assembly=1_200_000))
+        served = bench(limits=Limits(max_assembly=200_000))
         clients = [served.connect() for _ in range(4)]
         for client in clients:
             client.send((0x80000000 | (1 << 20)).to_bytes(4, "big") + bytes(20_000))
