@@ -58,6 +58,8 @@ PACKAGES: Final[Mapping[str, str]] = {
     "git": "git",
     "groff": "groff-base",
     "ip": "iproute2",
+    "ipcrm": "util-linux",
+    "ipcs": "util-linux",
     "ldd": "libc-bin",
     "libtirpc": "libtirpc-dev",
     "make": "make",

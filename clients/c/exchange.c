@@ -205,7 +205,7 @@ persist(struct slot *slot, struct ipcc__request *request, long ms, const struct 
             if (!g.reached && ipcc__notice != NULL)
                 (*ipcc__notice)(g.address, error, g.patience_ms);
         }
-        if (ipcc__now() + pause - give_up > 0) {
+        if (error == EACCES || error == EPERM || ipcc__now() + pause - give_up > 0) {
             g.trouble = errno = error;
             return -1;
         }

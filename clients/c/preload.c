@@ -244,12 +244,12 @@ semtimedop(int id, struct sembuf *sops, size_t nsops, const struct timespec *tim
         errno = E2BIG;
         return -1;
     }
+    if (ipcc__fetch(mine, sops, nsops * sizeof *sops) < 0)
+        return -1;
     if (nsops < 1 || id < 0) {
         errno = EINVAL;
         return -1;
     }
-    if (ipcc__fetch(mine, sops, nsops * sizeof *sops) < 0)
-        return -1;
     return ipcc__told(ipcc_semtimedop(id, mine, nsops, timeout == NULL ? NULL : &time), EIDRM);
 }
 

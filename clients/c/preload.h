@@ -28,6 +28,9 @@ int ipcc__told(int result, int instead);
 /* For ipcc__notice: says that the server is not there. */
 void ipcc__waiting(const char *address, int error, long patience_ms);
 
+/* Tells whether segments are the server's. */
+int ipcc__shm(void);
+
 /* Writes back what is attached, before the process ends. */
 void ipcc__write_back(void);
 

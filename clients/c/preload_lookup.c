@@ -13,6 +13,8 @@
 #define _GNU_SOURCE 1
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/shm.h>
@@ -75,6 +77,46 @@ dlopen(const char *file, int mode)
 
     ipcc__real("dlopen", &real);
     return real(file, mode & ~RTLD_DEEPBIND);
+}
+
+/*
+ * ipcs and others read /proc/sysvipc, where the kernel's objects are, and ask by msgctl and semctl if it is not there.
+ */
+static int
+hidden(const char *path)
+{
+    static const char folder[] = "/proc/sysvipc/";
+
+    if (path == NULL || path[0] != '/' || strncmp(path, folder, sizeof folder - 1) != 0)
+        return 0;
+    path += sizeof folder - 1;
+    return strcmp(path, "msg") == 0 || strcmp(path, "sem") == 0 || (strcmp(path, "shm") == 0 && ipcc__shm());
+}
+
+SHOWN FILE *
+fopen(const char *path, const char *mode)
+{
+    static FILE *(*real)(const char *, const char *);
+
+    if (hidden(path)) {
+        errno = ENOENT;
+        return NULL;
+    }
+    ipcc__real("fopen", &real);
+    return real(path, mode);
+}
+
+SHOWN FILE *
+fopen64(const char *path, const char *mode)
+{
+    static FILE *(*real)(const char *, const char *);
+
+    if (hidden(path)) {
+        errno = ENOENT;
+        return NULL;
+    }
+    ipcc__real("fopen64", &real);
+    return real(path, mode);
 }
 
 #ifdef JUMPS

@@ -45,8 +45,8 @@ struct attachment {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct attachment *attached;
 
-static int
-wanted(void)
+int
+ipcc__shm(void)
 {
     static int known;           /* 1: no, 2: yes */
     const char *mode;
@@ -192,7 +192,7 @@ shmget(key_t key, size_t size, int flags)
     struct ipcc__request request;
     ripc_shmget_args args;
 
-    if (!wanted()) {
+    if (!ipcc__shm()) {
         ipcc__real("shmget", &real);
         return real(key, size, flags);
     }
@@ -265,7 +265,7 @@ shmat(int id, const void *where, int flags)
     ripc_int_res res;
     int error;
 
-    if (!wanted()) {
+    if (!ipcc__shm()) {
         ipcc__real("shmat", &real);
         return real(id, where, flags);
     }
@@ -316,7 +316,7 @@ shmdt(const void *where)
     struct attachment **link;
     struct attachment *attachment;
 
-    if (!wanted()) {
+    if (!ipcc__shm()) {
         ipcc__real("shmdt", &real);
         return real(where);
     }
@@ -389,7 +389,7 @@ shmctl(int id, int cmd, struct shmid_ds *buf)
     ripc_set_args args;
     ripc_shmid_ds ds;
 
-    if (!wanted()) {
+    if (!ipcc__shm()) {
         ipcc__real("shmctl", &real);
         return real(id, cmd, buf);
     }

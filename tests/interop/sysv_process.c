@@ -18,6 +18,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -361,6 +362,56 @@ hold(const char *key)
         pause();
 }
 
+/* Attaches in ways that go together with copies, and in ways that do not. */
+static void
+segments(void)
+{
+    struct shmid_ds ds;
+    char *first;
+    char *second;
+    pid_t child;
+    int id = shmget(IPC_PRIVATE, 5000, 0600);
+
+    first = shmat(id, NULL, 0);
+    say("zero at first", first[0] == 0 && first[4999] == 0);
+    strcpy(first, "first");
+    strcpy(first + 4990, "last");
+    say("shmdt", shmdt(first));
+    say("shmdt again", shmdt(first));
+    first = shmat(id, NULL, SHM_RDONLY);
+    printf("%s %s\n", first, first + 4990);
+    second = shmat(id, first + 0x10000 + 5, SHM_RND);
+    say("shmat where it was asked for", second == first + 0x10000);
+    say("shmat at an odd place", (long)shmat(id, first + 5, 0) == -1 ? -1 : 0);
+    say("shmat where something is", (long)shmat(id, first, 0) == -1 ? -1 : 0);
+    say("IPC_STAT", shmctl(id, IPC_STAT, &ds));
+    printf("%ld bytes, %ld attached\n", (long)ds.shm_segsz, (long)ds.shm_nattch);
+    say("IPC_STAT bad pointer", shmctl(id, IPC_STAT, NULL));
+    say("shmdt", shmdt(first));
+    say("shmdt", shmdt(second));
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        first = shmat(id, NULL, 0);
+        strcpy(first + 100, "at the end");
+        exit(0);
+    }
+    waitpid(child, NULL, 0);
+    child = fork();
+    if (child == 0) {
+        first = shmat(id, NULL, 0);
+        first[4990] = 'p';
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    first = shmat(id, NULL, 0);
+    printf("%s %s %s\n", first, first + 100, first + 4990);
+    say("IPC_RMID", shmctl(id, IPC_RMID, NULL));
+    say("shmget of none", shmget(IPC_PRIVATE, 0, 0600));
+    say("shmget of nothing", shmget(0x7e57ab1e, 0, 0));
+    say("shmat of nothing", (long)shmat(-1, NULL, 0) == -1 ? -1 : 0);
+}
+
 static int
 queue_of(const char *key)
 {
@@ -377,7 +428,7 @@ count(const char *key, int number)
 
     message.type = 1;
     for (i = 0; i < number; i++)
-        if (msgsnd(id, &message, (size_t)sprintf(message.text, "%d", i), 0) < 0)
+        if (msgsnd(id, &message, (size_t)sprintf(message.text, "%-90d", i), 0) < 0)
             say("msgsnd", -1);
     say("sent", number);
 }
@@ -430,6 +481,10 @@ main(int argc, char **argv)
         by_dlsym(argv[2]);
     else if (strcmp(what, "hold") == 0)
         hold(argv[2]);
+    else if (strcmp(what, "segments") == 0)
+        segments();
+    else if (strcmp(what, "lock") == 0)
+        say("SHM_LOCK", shmctl(shmget(IPC_PRIVATE, 1, 0600), SHM_LOCK, NULL));
     else if (strcmp(what, "count") == 0)
         count(argv[2], atoi(argv[3]));
     else if (strcmp(what, "drain") == 0)
