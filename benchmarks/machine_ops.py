@@ -15,7 +15,6 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-import xdr
 from ipcserver._gen import ipc as wire
 from ipcserver._gen.machine import (
     OP_HELLO,
@@ -29,9 +28,9 @@ from ipcserver._gen.machine import (
     OP_SHMWAIT,
     OP_SHMWRITE,
     machine_caller,
-    machine_command,
 )
-from ipcserver.machine import Limits, Machine, body, start
+from ipcserver.machine import Command, Limits, Machine, argument, body, start
+from ipcserver.machine.commands import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,10 +52,10 @@ class Bench:
         self.tickets = itertools.count(1)
         self.do(start(1, Limits(waiters=1_000_000)))
 
-    def command(self, what: Any) -> machine_command:
+    def command(self, what: Any) -> Command:
         """Make a command."""
         ticket = next(self.tickets)
-        return machine_command(ticket, ticket * 1000, 1, ROOT, 1, ticket & 0xFFFFFFFF, what)
+        return Command(ticket, ticket * 1000, 1, ROOT, 1, ticket & 0xFFFFFFFF, what.op, argument(what))
 
     def do(self, what: Any) -> list[tuple[int, Any]]:
         """Apply a body."""
@@ -211,11 +210,10 @@ def replay() -> tuple[float, float]:
     bench = Bench()
     target = bench.queue()
     pairs = itertools.chain.from_iterable([send(target, 1), receive(target, 0)] for _ in range(10 * PROBES))
-    encoded = [xdr.encode(machine_command, bench.command(what)) for what in pairs]
-    codec = xdr.codec(machine_command)
+    encoded = [bench.command(what).encode() for what in pairs]
     begin = time.process_time()
     for data in encoded:
-        bench.machine.apply(codec.decode(data))
+        bench.machine.apply(decode(data))
     commands = len(encoded) / (time.process_time() - begin)
     for _ in range(10 * PROBES):
         bench.do(send(target, 1))

@@ -13,7 +13,6 @@ from ipcserver._gen import ipc as gen
 from ipcserver._gen import machine
 from ipcserver._gen.machine import machine_caller
 from ipcserver.identity import REMEMBERED
-from ipcserver.machine import body
 from oncrpc.program import LATER, NO_REPLY
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from ipcserver.identity import Identities
     from ipcserver.machine.reads import Reads
     from ipcserver.replica import Replica
-    from oncrpc.program import Call, Result
+    from oncrpc.auth import Credential
+    from oncrpc.program import Call, Connection, Result
 
 __all__ = ["IPCProgram"]
 
@@ -33,6 +33,20 @@ _MSG_OVERHEAD: Final = 32
 
 _MAY_WAIT: Final = frozenset({machine.OP_MSGSND, machine.OP_MSGRCV, machine.OP_SEMOP, machine.OP_SHMWAIT})
 """Operations that may wait for another client's doing."""
+
+
+class _Seat:
+    """A connection that commands came by.
+
+    Attributes:
+        credential: Of its last call, as accepted; nobody changes one.
+        caller: Who that is.
+    """
+
+    __slots__ = ("caller", "credential")
+
+    credential: Credential
+    caller: machine_caller
 
 
 class IPCProgram(gen.IPCPROG_1_Server):
@@ -61,8 +75,9 @@ class IPCProgram(gen.IPCPROG_1_Server):
     def __init__(self, replica: Replica, identities: Identities) -> None:
         self._replica = replica
         self._identities = identities
-        self._known: set[int] = set()
+        self._seats: dict[int, _Seat] = {}
         self._stopping = False
+        self._left: set[Call] = set()
         self._callers: dict[Any, machine_caller] = {}
 
     @property
@@ -107,47 +122,58 @@ class IPCProgram(gen.IPCPROG_1_Server):
         self, call: Call, operation: int, argument: Any, *, done: Callable[[Any], None] | None = None
     ) -> Result[Any]:
         """Have a command ordered, kept and applied; the outcome is the reply."""
-        caller = self._caller(call)
         connection = call.connection
-        number = 0
-        if connection is not None:
+        seat = None
+        if connection is None:
+            caller, number = self._caller(call), 0
+        else:
             number = connection.id
-            if number not in self._known:
-                self._known.add(number)
-                connection.on_close(lambda: self._gone(number))
-            if operation in _MAY_WAIT:
-                done = self._until_hangup(call, number, argument.ctx.session, call.reply if done is None else done)
-        self._replica.submit(
-            body(operation, argument),
+            seat = self._seats.get(number)
+            credential = call.credential
+            if seat is None or seat.credential is not credential:
+                caller = self._caller(call)
+                seat = self._take_seat(connection, credential, caller)
+            caller = seat.caller
+        outcome = self._replica.submit(
+            operation,
+            argument,
             caller=caller,
             connection=number,
             xid=call.xid,
-            done=call.reply if done is None else done,
+            done=partial(self._answer, call) if done is None else done,
         )
+        if outcome is not None:
+            return outcome
+        if seat is not None and operation in _MAY_WAIT:
+            call.on_hangup(partial(self._hung_up, call, number, argument.ctx.session))
         return LATER
 
-    def _until_hangup(
-        self, call: Call, connection: int, session: gen.ripc_hyper, done: Callable[[Any], None]
-    ) -> Callable[[Any], None]:
-        """Return what answers a call that may wait, as long as its caller is there."""
-        left = False
+    def _take_seat(self, connection: Connection, credential: Credential, caller: machine_caller) -> _Seat:
+        """Note who calls on a connection, for the next call; and see to its end, if it is new."""
+        number = connection.id
+        seat = self._seats.get(number)
+        if seat is None:
+            seat = self._seats[number] = _Seat()
+            connection.on_close(partial(self._gone, number))
+        seat.credential, seat.caller = credential, caller
+        return seat
 
-        def hung_up() -> None:
-            # Who stops sending while he waits is dead, for all that TCP can tell: what he waits for must go to
-            # somebody who is there. (In a session the outcome is kept for him, should he come back.)
-            nonlocal left
-            if self._stopping and (session.hi or session.lo):
-                left = True
-                call.reply(NO_REPLY)
-            else:
-                self._replica.connection_closed(connection)
+    def _answer(self, call: Call, outcome: Any) -> None:
+        """Answer a call whose caller is there."""
+        if call not in self._left:
+            call.reply(outcome)
 
-        def answer(outcome: Any) -> None:
-            if not left:
-                done(outcome)
+    def _hung_up(self, call: Call, connection: int, session: gen.ripc_hyper) -> None:
+        """End the wait of who stops sending: he is dead, for all that TCP can tell.
 
-        call.on_hangup(hung_up)
-        return answer
+        What he waits for must go to somebody who is there. (In a session the outcome is kept for him, should he come
+        back.)
+        """
+        if self._stopping and (session.hi or session.lo):
+            self._left.add(call)
+            call.reply(NO_REPLY)
+        else:
+            self._replica.connection_closed(connection)
 
     def stop(self) -> None:
         """Take the end of a connection, from now on, for the server's doing, which is about to close them all.
@@ -158,7 +184,7 @@ class IPCProgram(gen.IPCPROG_1_Server):
 
     def _gone(self, connection: int) -> None:
         """Tell the machine that a connection is at its end: its waits, its undo list."""
-        self._known.discard(connection)
+        self._seats.pop(connection, None)
         if not self._stopping:
             self._replica.connection_closed(connection)
 
@@ -207,13 +233,16 @@ class IPCProgram(gen.IPCPROG_1_Server):
             return self._submit(call, machine.OP_MSGRCV, arg)
         flags = arg.flags & ~gen.RIPC_NOERROR if room < gen.RIPC_MSGMAX else arg.flags
 
-        def done(outcome: gen.ripc_msgrcv_res) -> None:
+        def fitted(outcome: gen.ripc_msgrcv_res) -> gen.ripc_msgrcv_res:
             if outcome.status is gen.RIPC_E2BIG and room < gen.RIPC_MSGMAX:
-                outcome = gen.ripc_msgrcv_res_default(gen.RIPC_ETOOBIG)
-            call.reply(outcome)
+                return gen.ripc_msgrcv_res_default(gen.RIPC_ETOOBIG)
+            return outcome
 
         fitting = replace(arg, flags=flags, msgsz=gen.ripc_hyper(0, max(0, min(room, gen.RIPC_MSGMAX))))
-        return self._submit(call, machine.OP_MSGRCV, fitting, done=done)
+        outcome: Any = self._submit(
+            call, machine.OP_MSGRCV, fitting, done=lambda outcome: self._answer(call, fitted(outcome))
+        )
+        return LATER if outcome is LATER else fitted(outcome)
 
     def ripc_msgstat(self, call: Call, arg: gen.ripc_stat_args) -> Result[gen.ripc_msgstat_res]:
         """msgctl(2), IPC_STAT, MSG_STAT, MSG_STAT_ANY."""

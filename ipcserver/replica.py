@@ -3,7 +3,7 @@
 The only place where commands get their number and their time, and the only one that changes the machine. Everything
 here runs in the reactor's thread::
 
-    submit(body) -> command with ticket and clock -> journal.append() ... done -> machine.apply() -> done(outcome)
+    submit(op, args) -> command with ticket and clock -> journal.append() ... done -> machine.apply() -> done(outcome)
 
 All commands of one turn of the reactor are one append; the journal joins appends into batches. Nothing is applied
 that is not committed, so a read never sees what a crash could take back, and a failed commit leaves the machine as
@@ -36,18 +36,11 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-import xdr
 from ipcserver._gen import ipc
-from ipcserver._gen.machine import (
-    machine_body,
-    machine_body_OP_CONNECTION_CLOSED,
-    machine_body_OP_TICK,
-    machine_caller,
-    machine_command,
-    machine_op,
-)
+from ipcserver._gen.machine import OP_CONNECTION_CLOSED, OP_SERVER_STARTED, OP_TICK, machine_caller, machine_op
 from ipcserver.journal import CommitFailed, JournalClosed, JournalError, JournalFull, JournalUnwritable, StoreDamaged
-from ipcserver.machine import SnapshotUnreadable, outcomes
+from ipcserver.machine import Command, SnapshotUnreadable, argument, outcomes
+from ipcserver.machine.commands import decode
 from ipcserver.snapshots import HEAD, fork_encoder, read_parts
 
 if TYPE_CHECKING:
@@ -55,6 +48,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
+    from ipcserver._gen.machine import machine_body
     from ipcserver.journal import Journal, Recovered
     from ipcserver.machine.outcomes import Outcome
 
@@ -86,11 +80,9 @@ FILLING: Final = frozenset({machine_op.OP_MSGSND, machine_op.OP_SHMWRITE, machin
 
 _SNAPSHOT: Final = "snapshot"
 _NOBODY: Final = machine_caller(uid=0, gid=0, gids=[])
-_TICK: Final = machine_body_OP_TICK()
-_CLOSED: Final = machine_body_OP_CONNECTION_CLOSED()
 
 
-_REFUSED: Final[dict[machine_op, Callable[[ipc.ripc_status], Outcome]]] = {
+_REFUSED: Final[dict[int, Callable[[ipc.ripc_status], Outcome]]] = {
     machine_op.OP_HELLO: outcomes.hello_refusal,
     machine_op.OP_MSGGET: outcomes.id_refusal,
     machine_op.OP_MSGRCV: outcomes.msgrcv_refusal,
@@ -105,7 +97,7 @@ _REFUSED: Final[dict[machine_op, Callable[[ipc.ripc_status], Outcome]]] = {
 """What makes an outcome of a status, where the status alone is none."""
 
 
-def refusal(op: machine_op, status: ipc.ripc_status) -> Outcome:
+def refusal(op: int, status: ipc.ripc_status) -> Outcome:
     """Make the outcome of an operation that was not done.
 
     Args:
@@ -121,7 +113,7 @@ def refusal(op: machine_op, status: ipc.ripc_status) -> Outcome:
 class Applies(Protocol):
     """What the replica asks of a machine; ipcserver.machine.Machine is the one."""
 
-    def apply(self, command: machine_command) -> list[tuple[int, Outcome]]:
+    def apply(self, command: Command) -> list[tuple[int, Outcome]]:
         """Execute a command; give (ticket, outcome) for each call that it ends."""
 
     def next_deadline(self) -> int | None:
@@ -161,13 +153,31 @@ class Settings:
     """Commands of one append."""
 
 
-class _Entry:
+class _Entry(Command):
     """A command on its way to the journal."""
 
-    __slots__ = ("command", "done", "retried")
+    __slots__ = ("done", "retried")
 
-    def __init__(self, command: machine_command, done: Done | None) -> None:
-        self.command = command
+    def __init__(  # noqa: PLR0917 - as Command
+        self,
+        ticket: int,
+        clock_ns: int,
+        time_s: int,
+        caller: machine_caller,
+        connection: int,
+        xid: int,
+        op: int,
+        args: Any,
+        done: Done | None,
+    ) -> None:
+        self.ticket = ticket
+        self.clock_ns = clock_ns
+        self.time_s = time_s
+        self.caller = caller
+        self.connection = connection
+        self.xid = xid
+        self.op = op
+        self.args = args
         self.done = done
         self.retried = False
 
@@ -183,11 +193,11 @@ def _bring_forward(entries: list[_Entry], ended: list[int]) -> None:
         entries: The commands of a turn; changed in place, tickets and times ascend as before.
         ended: The connections whose CONNECTION_CLOSED is among them.
     """
-    numbers = [(entry.command.ticket, entry.command.clock_ns) for entry in entries]
+    numbers = [(entry.ticket, entry.clock_ns) for entry in entries]
     first = set(ended)
-    entries.sort(key=lambda entry: entry.command.connection not in first)
+    entries.sort(key=lambda entry: entry.connection not in first)
     for entry, (ticket, clock) in zip(entries, numbers, strict=True):
-        entry.command.ticket, entry.command.clock_ns = ticket, clock
+        entry.ticket, entry.clock_ns = ticket, clock
 
 
 class Replica:
@@ -220,7 +230,6 @@ class Replica:
         self._monotonic_ns = monotonic_ns
         self._wall = wall
         self._settings = settings if settings is not None else Settings()
-        self._encode = xdr.codec(machine_command).encode
         self._machine: Any = machines()
         # The clock and the numbers.
         self._ticket = 0
@@ -308,14 +317,13 @@ class Replica:
         try:
             self._replay(self._journal.open(), progress)
             self._offset = self._clock - self._monotonic_ns()
-            self._commit_first(_Entry(self._command(started, _NOBODY, 0, 0), None))
+            self._commit_first(self._entry(OP_SERVER_STARTED, argument(started)))
         except BaseException:
             self._journal.close()
             raise
         self._schedule_tick()
 
     def _replay(self, recovered: Recovered, progress: Progress | None) -> None:
-        decode = xdr.codec(machine_command).decode
         if recovered.snapshot is not None:
             try:
                 self._ticket, self._clock = HEAD.unpack_from(recovered.snapshot)
@@ -357,7 +365,7 @@ class Replica:
         deliver: Callable[[Callable[[], None]], object] = inbox.put
         self._journal.start(lambda call: deliver(call))  # noqa: PLW0108 - deliver changes below
         results: list[JournalError | None] = []
-        self._journal.append([self._encode(entry.command)], results.append)
+        self._journal.append([entry.encode()], results.append)
         while not results:
             inbox.get()()
         # Nothing else was appended, so nothing that anybody waits for can still come to the inbox.
@@ -391,25 +399,41 @@ class Replica:
     # ---- commands ----------------------------------------------------------------------------------------------
 
     def submit(
-        self, body: machine_body, *, caller: machine_caller, connection: int = 0, xid: int = 0, done: Done | None = None
-    ) -> None:
+        self,
+        op: int,
+        args: Any,
+        *,
+        caller: machine_caller,
+        connection: int = 0,
+        xid: int = 0,
+        done: Done | None = None,
+    ) -> Outcome | None:
         """Have a command committed, applied and answered.
 
         Args:
-            body: What to do: ``ipcserver.machine.body(op, args)``.
+            op: What to do: a machine_op, which is the number of its procedure.
+            args: The procedure's argument.
             caller: On whose behalf.
             connection: The number of the connection it came by; 0 for datagrams.
             xid: The call's transaction id.
-            done: Called once with the outcome, perhaps before submit() returns. A call that waits is answered when
-                its wait ends. After stop() nothing is accepted, and not answered: the connection is about to close.
+            done: Called once with the outcome, when it is there; not if it is returned. A call that waits is answered
+                when its wait ends. After stop() nothing is accepted, and not answered: the connection is about to
+                close.
+
+        Returns:
+            The outcome, if it is known at once: the journal keeps nothing, or the disk is full. Else None.
         """
         if self._drained is not None:
-            return
-        if self._full and body.op in FILLING:
-            if done is not None:
-                done(refusal(body.op, ipc.RIPC_ENOSPC))
-            return
-        self._enter(_Entry(self._command(body, caller, connection, xid), done))
+            return None
+        if self._full and op in FILLING:
+            return refusal(op, ipc.RIPC_ENOSPC)
+        entry = self._entry(op, args, caller, connection, xid, done)
+        if self._journal.keeps:
+            self._gather(entry)
+            return None
+        outcome = self._apply(entry)
+        self._schedule_tick()
+        return outcome
 
     def connection_closed(self, connection: int) -> None:
         """Tell the machine that a connection is gone, if it may know of it.
@@ -428,7 +452,7 @@ class Replica:
         self._ends_entered += 1
         if self._journal.keeps:
             self._ended.append(connection)
-        self._enter(_Entry(self._command(_CLOSED, _NOBODY, connection, 0), None))
+        self._enter(self._entry(OP_CONNECTION_CLOSED, None, connection=connection))
 
     def when_seen(self, read: Read, *, connection: int = 0) -> None:
         """Run a read when it sees what its caller may know of.
@@ -464,9 +488,18 @@ class Replica:
             except Exception:  # noqa: BLE001 - one caller's fault must not cost the others their answers
                 self._log.failure("An answer could not be delivered")
 
-    def _command(self, body: machine_body, caller: machine_caller, connection: int, xid: int) -> machine_command:
+    def _entry(  # noqa: PLR0917 - as submit(), for every call
+        self,
+        op: int,
+        args: Any,
+        caller: machine_caller = _NOBODY,
+        connection: int = 0,
+        xid: int = 0,
+        done: Done | None = None,
+    ) -> _Entry:
+        """Give a command its number and its time."""
         self._ticket += 1
-        return machine_command(self._ticket, self._now(), int(self._wall()), caller, connection, xid, body)
+        return _Entry(self._ticket, self._now(), int(self._wall()), caller, connection, xid, op, args, done)
 
     def _now(self) -> int:
         """Read the journal's clock, in nanoseconds: never less than before."""
@@ -475,10 +508,14 @@ class Replica:
         return self._clock
 
     def _enter(self, entry: _Entry) -> None:
-        if not self._journal.keeps:
+        """Bring a command that nobody waits for on its way."""
+        if self._journal.keeps:
+            self._gather(entry)
+        else:
             self._apply(entry)
             self._schedule_tick()
-            return
+
+    def _gather(self, entry: _Entry) -> None:
         self._gathered.append(entry)
         if self._flush_call is None:
             self._flush_call = self._reactor.callLater(0, self._flush)
@@ -494,10 +531,9 @@ class Replica:
             self._ended = []
         self._in_hand += len(gathered)
         step = self._settings.turn_slice
-        encode = self._encode
         for start in range(0, len(gathered), step):
             entries = gathered[start : start + step]
-            encoded = [encode(entry.command) for entry in entries]
+            encoded = [entry.encode() for entry in entries]
             self._logged_commands += len(entries)
             self._logged_bytes += sum(map(len, encoded))
             self._journal.append(encoded, partial(self._settled, entries))
@@ -509,7 +545,9 @@ class Replica:
                 self._broken = False
                 self._log.info("The journal can be written again")
             for entry in entries:
-                self._apply(entry)
+                outcome = self._apply(entry)
+                if outcome is not None and entry.done is not None:
+                    self._answer(entry.done, outcome)
             self._schedule_tick()
             self._snapshot_if_due()
         elif isinstance(error, JournalFull):
@@ -524,18 +562,30 @@ class Replica:
             self._run(self._reads_behind.popleft()[1])
         self._close_if_drained()
 
-    def _apply(self, entry: _Entry) -> None:
-        command = entry.command
-        if entry.done is not None:
-            self._waiting[command.ticket] = entry.done
-        elif command.body.op == machine_op.OP_TICK:
+    def _apply(self, entry: _Entry) -> Outcome | None:
+        """Apply a command, and answer the calls of others that it ends.
+
+        Returns:
+            The command's own outcome; None if it has none, or waits.
+        """
+        op, ticket = entry.op, entry.ticket
+        if op == OP_TICK:
             self._ticking = False
-        elif command.body.op == machine_op.OP_CONNECTION_CLOSED:
+        elif op == OP_CONNECTION_CLOSED:
             self._ends_settled += 1
-        for ticket, outcome in self._machine.apply(command):
-            done = self._waiting.pop(ticket, None)
+        answers = self._machine.apply(entry)
+        if len(answers) == 1 and answers[0][0] == ticket:
+            own: Outcome = answers[0][1]
+            return own
+        outcomes = dict(answers)
+        outcome: Outcome | None = outcomes.pop(ticket, None)
+        if outcome is None and entry.done is not None:
+            self._waiting[ticket] = entry.done
+        for other, ended in outcomes.items():
+            done = self._waiting.pop(other, None)
             if done is not None:
-                self._answer(done, outcome)
+                self._answer(done, ended)
+        return outcome
 
     def _answer(self, done: Done, outcome: object) -> None:
         try:
@@ -563,7 +613,7 @@ class Replica:
         deadline = self._machine.next_deadline()
         if deadline is not None and deadline <= self._now() and not self._ticking:
             self._ticking = True
-            self._enter(_Entry(self._command(_TICK, _NOBODY, 0, 0), None))
+            self._enter(self._entry(OP_TICK, None))
         else:
             self._schedule_tick()
 
@@ -581,17 +631,16 @@ class Replica:
     def _refuse(self, entries: list[_Entry], status: ipc.ripc_status) -> None:
         """Answer what was not committed, and keep what must be committed all the same."""
         for entry in entries:
-            command = entry.command
-            op = command.body.op
-            if op == machine_op.OP_TICK:
+            op = entry.op
+            if op == OP_TICK:
                 self._ticking = False
-            elif op == machine_op.OP_CONNECTION_CLOSED:
+            elif op == OP_CONNECTION_CLOSED:
                 self._ends_settled += 1
-                self._owed.append(command.connection)
+                self._owed.append(entry.connection)
             elif status == ipc.RIPC_ENOSPC and op not in FILLING and not entry.retried:
-                entry.retried = True
-                entry.command = self._command(command.body, command.caller, command.connection, command.xid)
-                self._enter(entry)
+                again = self._entry(op, entry.args, entry.caller, entry.connection, entry.xid, entry.done)
+                again.retried = True
+                self._enter(again)
             elif entry.done is not None:
                 self._answer(entry.done, refusal(op, status))
         if self._mend_call is None and self._drained is None:

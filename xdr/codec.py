@@ -16,6 +16,7 @@ from xdr.source import DECODE_FAULTS, ENCODE_FAULTS, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
 __all__ = ["MAX_DEPTH", "Codec", "codec", "decode", "encode"]
 
@@ -45,6 +46,18 @@ class Codec(Generic[_T]):
         return f"<codec of {self.shape.name}>"
 
     # The methods that are called for every message replace themselves by functions made for the type.
+
+    def prepared(self) -> Self:
+        """Make these functions now. A method that is taken from the codec after that is the function itself.
+
+        Returns:
+            This codec.
+        """
+        with _lock:
+            for name in ("encode", "encode_to", "decode", "decode_from"):
+                if name not in self.__dict__:
+                    self.__dict__[name] = getattr(self, f"_make_{name}")()
+        return self
 
     def encode(self, value: _T, *, max_depth: int = MAX_DEPTH) -> bytes:
         """Return a value's bytes.

@@ -17,7 +17,6 @@ from twisted.logger import Logger
 
 from ipcserver._gen.machine import machine_caller
 from ipcserver.console.actions import told
-from ipcserver.machine import body
 
 if TYPE_CHECKING:
     from ipcserver.config import Config
@@ -124,7 +123,9 @@ class Actor:
                 self._replica.connection_closed(number)
 
         gone.addBoth(left)
-        self._replica.submit(body(action.operation, action.argument), caller=caller, connection=number, done=done)
+        outcome = self._replica.submit(action.operation, action.argument, caller=caller, connection=number, done=done)
+        if outcome is not None:
+            done(outcome)
         return answered
 
     def _caller(self) -> machine_caller:

@@ -6,8 +6,8 @@ byte. Commands and snapshots are declared in ``ipcserver/spec/machine.x``; bodie
 
 Use::
 
-    from ipcserver._gen.machine import machine_caller, machine_command
-    from ipcserver.machine import Limits, Machine, body, start
+    from ipcserver._gen.machine import OP_MSGSND, machine_caller
+    from ipcserver.machine import Command, Limits, Machine
 
     machine = Machine()  # or Machine.restore(snapshot)
     machine.apply(command)  # -> [(ticket, outcome), ...]
@@ -16,13 +16,14 @@ Use::
     machine.read.msgstat(caller, args)  # -> ripc_msgstat_res; a pure read, not journalled
 
 Commands
-    ``machine_command(ticket, clock_ns, time_s, caller, connection, xid, body)``. ``ticket`` ascends; ``clock_ns`` never
-    goes back (it goes on from its last value over restarts); ``connection`` is 0 for datagrams. ``body(OP_MSGSND,
-    args)`` makes the union arm of a procedure's argument; operation numbers are ipc.x procedure numbers, so ``body(10,
-    args)`` is a MSGGET. ``body(OP_TICK)`` and ``body(OP_CONNECTION_CLOSED)`` take no argument; ``start(boot, limits)``
-    makes the SERVER_STARTED body, which must be the first command of each life of the server: it brings the limits in
-    force (they are journalled, so that a replay under another configuration comes to the same state), ends all
-    connections of the former life and gives every session its full lease again.
+    ``Command(ticket, clock_ns, time_s, caller, connection, xid, op, args)``. ``ticket`` ascends; ``clock_ns`` never
+    goes back (it goes on from its last value over restarts); ``connection`` is 0 for datagrams. Operation numbers are
+    ipc.x procedure numbers, so OP_MSGGET is 10, and ``args`` is the procedure's argument. OP_TICK and
+    OP_CONNECTION_CLOSED take none. OP_SERVER_STARTED must be the first command of each life of the server: it brings
+    the limits in force (they are journalled, so that a replay under another configuration comes to the same state),
+    ends all connections of the former life and gives every session its full lease again. ``start(boot, limits)`` makes
+    its body. ``Command.encode`` and ``decode`` go to and from the bytes of the journal, a ``machine_command`` of
+    machine.x, whose ``body`` is a union of the operations; ``body(op, args)`` makes one.
 
 Outcomes
     ``apply`` answers in the type that ipc.x gives the procedure: ``ripc_status``, ``ripc_id_res_RIPC_OK(...)`` or
@@ -43,9 +44,19 @@ Reads
 
 from __future__ import annotations
 
-from ipcserver.machine.commands import body, start
+from ipcserver.machine.commands import Command, argument, body, start
 from ipcserver.machine.errors import SnapshotUnreadable
 from ipcserver.machine.limits import LINUX, SOLARIS_2, Limits
 from ipcserver.machine.machine import Machine
 
-__all__ = ["LINUX", "SOLARIS_2", "Limits", "Machine", "SnapshotUnreadable", "body", "start"]
+__all__ = [
+    "LINUX",
+    "SOLARIS_2",
+    "Command",
+    "Limits",
+    "Machine",
+    "SnapshotUnreadable",
+    "argument",
+    "body",
+    "start",
+]

@@ -23,7 +23,7 @@ from ipcserver.machine.waiting import Waits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipcserver._gen.machine import machine_body, machine_command
+    from ipcserver.machine.commands import Command
     from ipcserver.machine.outcomes import Outcome, Refusal
 
 __all__ = ["Machine"]
@@ -63,58 +63,50 @@ class Machine:
         self.sessions = Sessions(self.accounts, self.waits, self.owners, self.queues, self.semaphores, self.segments)
         self.read = Reads(self)
         self._operations = self._table()
-        self._others: dict[type[Any], Callable[[machine_command, Any], None]] = {
-            gen.machine_body_OP_HELLO: self._hello,
-            gen.machine_body_OP_RENEW: self._renew,
-            gen.machine_body_OP_GOODBYE: self._goodbye,
-            gen.machine_body_OP_CANCEL: self._cancel,
-            gen.machine_body_OP_TICK: self._tick,
-            gen.machine_body_OP_CONNECTION_CLOSED: self._connection_closed,
-            gen.machine_body_OP_SERVER_STARTED: self._server_started,
+        self._others: dict[int, Callable[[Command], None]] = {
+            gen.OP_HELLO: self._hello,
+            gen.OP_RENEW: self._renew,
+            gen.OP_GOODBYE: self._goodbye,
+            gen.OP_CANCEL: self._cancel,
+            gen.OP_TICK: self._tick,
+            gen.OP_CONNECTION_CLOSED: self._connection_closed,
+            gen.OP_SERVER_STARTED: self._server_started,
         }
 
-    def _table(self) -> dict[type[Any], tuple[str, Operation]]:
+    def _table(self) -> dict[int, Operation]:
         queues, sets, segments = self.queues, self.semaphores, self.segments
-        rows: tuple[tuple[type[Any], Callable[[Call, Any], Outcome | None], Refusal], ...] = (
-            (gen.machine_body_OP_MSGGET, queues.get, outcomes.id_refusal),
-            (gen.machine_body_OP_MSGSND, queues.send, outcomes.status_refusal),
-            (gen.machine_body_OP_MSGRCV, queues.receive, outcomes.msgrcv_refusal),
-            (gen.machine_body_OP_MSGSET, queues.set, outcomes.status_refusal),
-            (gen.machine_body_OP_MSGRMID, queues.remove, outcomes.status_refusal),
-            (gen.machine_body_OP_SEMGET, sets.get, outcomes.id_refusal),
-            (gen.machine_body_OP_SEMOP, sets.operate, outcomes.status_refusal),
-            (gen.machine_body_OP_SEMSET, sets.set, outcomes.status_refusal),
-            (gen.machine_body_OP_SEMRMID, sets.remove, outcomes.status_refusal),
-            (gen.machine_body_OP_SEMSETVAL, sets.set_value, outcomes.status_refusal),
-            (gen.machine_body_OP_SEMSETALL, sets.set_all, outcomes.status_refusal),
-            (gen.machine_body_OP_SHMGET, segments.get, outcomes.id_refusal),
-            (gen.machine_body_OP_SHMAT, segments.attach, outcomes.int_refusal),
-            (gen.machine_body_OP_SHMDT, segments.detach, outcomes.status_refusal),
-            (gen.machine_body_OP_SHMWRITE, segments.write, outcomes.stamp_refusal),
-            (gen.machine_body_OP_SHMCAS, segments.swap, outcomes.word_refusal),
-            (gen.machine_body_OP_SHMADD, segments.add, outcomes.word_refusal),
-            (gen.machine_body_OP_SHMWAIT, segments.wait, outcomes.stamp_refusal),
-            (gen.machine_body_OP_SHMSET, segments.set, outcomes.status_refusal),
-            (gen.machine_body_OP_SHMRMID, segments.remove, outcomes.status_refusal),
+        rows: tuple[tuple[int, Callable[[Call, Any], Outcome | None], Refusal], ...] = (
+            (gen.OP_MSGGET, queues.get, outcomes.id_refusal),
+            (gen.OP_MSGSND, queues.send, outcomes.status_refusal),
+            (gen.OP_MSGRCV, queues.receive, outcomes.msgrcv_refusal),
+            (gen.OP_MSGSET, queues.set, outcomes.status_refusal),
+            (gen.OP_MSGRMID, queues.remove, outcomes.status_refusal),
+            (gen.OP_SEMGET, sets.get, outcomes.id_refusal),
+            (gen.OP_SEMOP, sets.operate, outcomes.status_refusal),
+            (gen.OP_SEMSET, sets.set, outcomes.status_refusal),
+            (gen.OP_SEMRMID, sets.remove, outcomes.status_refusal),
+            (gen.OP_SEMSETVAL, sets.set_value, outcomes.status_refusal),
+            (gen.OP_SEMSETALL, sets.set_all, outcomes.status_refusal),
+            (gen.OP_SHMGET, segments.get, outcomes.id_refusal),
+            (gen.OP_SHMAT, segments.attach, outcomes.int_refusal),
+            (gen.OP_SHMDT, segments.detach, outcomes.status_refusal),
+            (gen.OP_SHMWRITE, segments.write, outcomes.stamp_refusal),
+            (gen.OP_SHMCAS, segments.swap, outcomes.word_refusal),
+            (gen.OP_SHMADD, segments.add, outcomes.word_refusal),
+            (gen.OP_SHMWAIT, segments.wait, outcomes.stamp_refusal),
+            (gen.OP_SHMSET, segments.set, outcomes.status_refusal),
+            (gen.OP_SHMRMID, segments.remove, outcomes.status_refusal),
         )
         # How many bytes a call carries beside its few numbers.
-        data: dict[type[Any], Callable[[Any], int]] = {
-            gen.machine_body_OP_MSGSND: lambda args: len(args.mtext),
-            gen.machine_body_OP_SHMWRITE: lambda args: len(args.data),
-            gen.machine_body_OP_SEMSETALL: lambda args: 4 * len(args.vals),
-            gen.machine_body_OP_SEMOP: lambda args: 12 * len(args.sops),
+        data: dict[int, Callable[[Any], int]] = {
+            gen.OP_MSGSND: lambda args: len(args.mtext),
+            gen.OP_SHMWRITE: lambda args: len(args.data),
+            gen.OP_SEMSETALL: lambda args: 4 * len(args.vals),
+            gen.OP_SEMOP: lambda args: 12 * len(args.sops),
         }
         return {
-            arm: (
-                next(iter(arm.__slots__)),
-                (
-                    operation,
-                    refusal,
-                    _CONTEXT_OF_SET if arm is gen.machine_body_OP_MSGSET else _CONTEXT,
-                    data.get(arm, _small),
-                ),
-            )
-            for arm, operation, refusal in rows
+            op: (operation, refusal, _CONTEXT_OF_SET if op == gen.OP_MSGSET else _CONTEXT, data.get(op, _small))
+            for op, operation, refusal in rows
         }
 
     @property
@@ -132,7 +124,7 @@ class Machine:
         """The time of the last command; the next life of the server goes on from it."""
         return self.accounts.clock_ns
 
-    def apply(self, command: machine_command) -> list[tuple[int, Outcome]]:
+    def apply(self, command: Command) -> list[tuple[int, Outcome]]:
         """Carry out a command.
 
         What was due by its time comes first: waits end, leases end.
@@ -144,31 +136,28 @@ class Machine:
             The outcomes that came about, as (ticket, result): of the command itself unless it waits, and of calls that
             waited and do no longer.
         """
-        accounts, waits = self.accounts, self.waits
+        accounts, waits, op = self.accounts, self.waits, command.op
         answers = waits.answers = []
         accounts.clock_ns = max(accounts.clock_ns, command.clock_ns)
         accounts.time_s = command.time_s
-        body = command.body
-        kind = type(body)
         # Nothing ends by its time while the server was away: SERVER_STARTED renews the leases first.
-        if kind is not gen.machine_body_OP_SERVER_STARTED:
+        if op != gen.OP_SERVER_STARTED:
             waits.expire(accounts.clock_ns)
             self.sessions.expire(accounts.clock_ns)
-        row = self._operations.get(kind)
-        if row is None:
-            self._others[kind](command, body)
+        operation = self._operations.get(op)
+        if operation is None:
+            self._others[op](command)
             return answers
-        field, operation = row
-        outcome = self._call(command, body, getattr(body, field), operation)
+        outcome = self._call(command, operation)
         if outcome is not None:
             answers.append((command.ticket, outcome))
         return answers
 
-    def _call(self, command: machine_command, body: machine_body, args: Any, operation: Operation) -> Outcome | None:
+    def _call(self, command: Command, operation: Operation) -> Outcome | None:
         """Carry out a call of a client, once."""
         perform, refusal, context, data = operation
+        args, caller, connection = command.args, command.caller, command.connection
         ctx = context(args)
-        caller, connection = command.caller, command.connection
         number = ctx.session.hi << 32 | ctx.session.lo
         if not number:
             call = Call(caller, ctx.pid, command.ticket, connection, command.xid, self.owners, None, None)
@@ -182,12 +171,12 @@ class Machine:
             sessions.hear(session, connection)
             slot = sessions.slot(session, ctx.slot)
             if ctx.seq != (slot.seq + 1) & SEQUENCE_MASK:
-                return sessions.again(slot, ctx.seq, body, command)
+                return sessions.again(slot, ctx.seq, command)
         except Refused as refused:
             return refusal(refused.status)
         if slot.waiter is not None:
             return refusal(RIPC_EBUSY)
-        slot.take(ctx.seq, body, caller.uid, data(args))
+        slot.take(ctx.seq, command.op, args, caller.uid, data(args))
         call = Call(caller, ctx.pid, command.ticket, connection, command.xid, self.owners, session, slot)
         try:
             outcome = perform(call, args)
@@ -197,30 +186,30 @@ class Machine:
             slot.outcome = outcome
         return outcome
 
-    def _hello(self, command: machine_command, body: gen.machine_body_OP_HELLO) -> None:
+    def _hello(self, command: Command) -> None:
         try:
-            outcome = self.sessions.hello(command.caller, command.connection, body.hello)
+            outcome = self.sessions.hello(command.caller, command.connection, command.args)
         except Refused as refused:
             outcome = outcomes.hello_refusal(refused.status)
         self.waits.answers.append((command.ticket, outcome))
 
-    def _renew(self, command: machine_command, body: gen.machine_body_OP_RENEW) -> None:
+    def _renew(self, command: Command) -> None:
         try:
-            outcome = self.sessions.renew(command.connection, body.renew)
+            outcome = self.sessions.renew(command.connection, command.args)
         except Refused as refused:
             outcome = refused.status
         self.waits.answers.append((command.ticket, outcome))
 
-    def _goodbye(self, command: machine_command, body: gen.machine_body_OP_GOODBYE) -> None:
+    def _goodbye(self, command: Command) -> None:
         try:
-            outcome = self.sessions.goodbye(from_hyper(body.goodbye))
+            outcome = self.sessions.goodbye(from_hyper(command.args))
         except Refused as refused:
             outcome = refused.status
         self.waits.answers.append((command.ticket, outcome))
 
-    def _cancel(self, command: machine_command, body: gen.machine_body_OP_CANCEL) -> None:
+    def _cancel(self, command: Command) -> None:
         """End a wait; the answer comes after that of the call that waited."""
-        args = body.cancel
+        args = command.args
         outcome: Outcome = RIPC_OK
         try:
             if from_hyper(args.session):
@@ -240,15 +229,15 @@ class Machine:
             waiter = owner.waits[arrival]
             self.waits.finish(waiter, waiter.refusal(RIPC_EINTR))
 
-    def _tick(self, _command: machine_command, _body: gen.machine_body_OP_TICK) -> None:
+    def _tick(self, _command: Command) -> None:
         """Time has passed: what was due is done already."""
 
-    def _connection_closed(self, command: machine_command, _body: gen.machine_body_OP_CONNECTION_CLOSED) -> None:
+    def _connection_closed(self, command: Command) -> None:
         self.sessions.connection_closed(command.connection)
 
-    def _server_started(self, _command: machine_command, body: gen.machine_body_OP_SERVER_STARTED) -> None:
-        self.accounts.limits = Limits.from_xdr(body.started.limits)
-        self.sessions.server_started(body.started.boot)
+    def _server_started(self, command: Command) -> None:
+        self.accounts.limits = Limits.from_xdr(command.args.limits)
+        self.sessions.server_started(command.args.boot)
 
     def next_deadline(self) -> int | None:
         """Give the clock_ns at which a TICK is due: a wait or a lease ends then. None: nothing ends by itself."""

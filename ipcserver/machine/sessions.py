@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import xdr
 from ipcserver._gen.ipc import (
@@ -27,6 +27,7 @@ from ipcserver._gen.ipc import (
 )
 from ipcserver._gen.machine import OWNER_SESSION, machine_body
 from ipcserver.hypers import from_hyper, to_hyper
+from ipcserver.machine.commands import body
 from ipcserver.machine.errors import Refused
 from ipcserver.machine.limits import MESSAGE_OVERHEAD
 from ipcserver.machine.owners import Owner
@@ -34,9 +35,10 @@ from ipcserver.machine.waiting import MILLISECOND
 
 if TYPE_CHECKING:
     from ipcserver._gen.ipc import ripc_cancel_args, ripc_hello_args, ripc_renew_args, ripc_status
-    from ipcserver._gen.machine import machine_caller, machine_command
+    from ipcserver._gen.machine import machine_caller
     from ipcserver.machine.accounts import Accounts
     from ipcserver.machine.backlog import Message
+    from ipcserver.machine.commands import Command
     from ipcserver.machine.outcomes import Outcome
     from ipcserver.machine.owners import Connection, Owners
     from ipcserver.machine.queues import Queues
@@ -64,7 +66,7 @@ class Slot:
         held: The queue and the message that it received, until the client has acknowledged it.
     """
 
-    __slots__ = ("_body", "_digest", "_uid", "accounts", "held", "outcome", "seq", "session", "waiter")
+    __slots__ = ("_args", "_digest", "_op", "_uid", "accounts", "held", "outcome", "seq", "session", "waiter")
 
     def __init__(self, session: Session, accounts: Accounts) -> None:
         self.session = session
@@ -73,26 +75,27 @@ class Slot:
         self.waiter: Waiter | None = None
         self.outcome: Outcome | None = None
         self.held: tuple[int, Message] | None = None
-        self._body: machine_body | None = None
+        self._op = 0
+        self._args: Any = None
         self._digest = b""
         self._uid = 0
 
-    def take(self, seq: int, body: machine_body, uid: int, data: int) -> None:
+    def take(self, seq: int, op: int, args: Any, uid: int, data: int) -> None:
         """Begin the slot's next call, which acknowledges the last one; ``data`` is how many bytes the call carries."""
         if self.held is not None:
             self.release()
         self.seq = seq
         self.outcome = None
         # Hardly any call is ever sent again: its digest is made when it is asked for, from the call itself.
-        self._body, self._uid = body, uid
+        self._op, self._args, self._uid = op, args, uid
         if data > LARGE:
             self.digest()
 
     def digest(self) -> bytes:
         """Give the digest of the last call's arguments and caller."""
-        if self._body is not None:
-            self._digest = _digest(self._body, self._uid)
-            self._body = None
+        if self._args is not None:
+            self._digest = _digest(self._op, self._args, self._uid)
+            self._args = None
         return self._digest
 
     def restore(self, seq: int, digest: bytes, outcome: Outcome | None, held: tuple[int, Message] | None) -> None:
@@ -101,9 +104,9 @@ class Slot:
         if held is not None:
             self.hold(*held)
 
-    def matches(self, body: machine_body, uid: int) -> bool:
+    def matches(self, command: Command) -> bool:
         """Tell whether a call with the same number is the same call, from the same uid."""
-        return _digest(body, uid) == self.digest()
+        return _digest(command.op, command.args, command.caller.uid) == self.digest()
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what a waiting call came to."""
@@ -129,8 +132,9 @@ class Slot:
             self.outcome = None
 
 
-def _digest(body: machine_body, uid: int) -> bytes:
-    return blake2b(xdr.encode(machine_body, body), digest_size=DIGEST_BYTES, salt=uid.to_bytes(4, "big")).digest()
+def _digest(op: int, args: Any, uid: int) -> bytes:
+    data = xdr.encode(machine_body, body(op, args))
+    return blake2b(data, digest_size=DIGEST_BYTES, salt=uid.to_bytes(4, "big")).digest()
 
 
 class Session(Owner):
@@ -310,7 +314,7 @@ class Sessions:
             slots.extend(Slot(session, self._accounts) for _ in range(number + 1 - len(slots)))
         return slots[number]
 
-    def again(self, slot: Slot, seq: int, body: machine_body, command: machine_command) -> Outcome | None:
+    def again(self, slot: Slot, seq: int, command: Command) -> Outcome | None:
         """Answer a call whose number is not the slot's next: one that was sent again, or a wrong one.
 
         Returns:
@@ -322,7 +326,7 @@ class Sessions:
         waiter, outcome = slot.waiter, slot.outcome
         if seq != slot.seq or (waiter is None and outcome is None):
             raise Refused(RIPC_EMISORDERED)
-        if not slot.matches(body, command.caller.uid):
+        if not slot.matches(command):
             raise Refused(RIPC_EFALSERETRY)
         if waiter is None:
             return outcome

@@ -14,6 +14,7 @@ import xdr
 from ipcserver._gen import ipc
 from ipcserver._gen import machine as gen
 from ipcserver.journal import JournalClosed, JournalFull, JournalUnwritable, MemoryJournal, SQLiteJournal, StoreDamaged
+from ipcserver.machine import Command, argument
 from ipcserver.replica import Replica, Settings, refusal
 
 if TYPE_CHECKING:
@@ -31,27 +32,27 @@ class Wheel:
     """A machine that notes what it is given: a MSGSND is answered at once, a MSGRCV by the next MSGSND."""
 
     def __init__(self) -> None:
-        self.log: list[gen.machine_command] = []
+        self.log: list[Command] = []
         self.waiting: list[int] = []
         self.deadlines: list[int] = []
         self.connections: set[int] = set()
 
-    def apply(self, command: gen.machine_command) -> list[tuple[int, Any]]:
+    def apply(self, command: Command) -> list[tuple[int, Any]]:
         if self.log:
             assert command.ticket > self.log[-1].ticket
             assert command.clock_ns >= self.log[-1].clock_ns
         self.log.append(command)
         self.connections.add(command.connection)
-        match command.body:
-            case gen.machine_body_OP_MSGRCV():
+        match command.op:
+            case gen.machine_op.OP_MSGRCV:
                 self.waiting.append(command.ticket)
                 return []
-            case gen.machine_body_OP_MSGSND():
+            case gen.machine_op.OP_MSGSND:
                 waiting, self.waiting = self.waiting, []
-                return [(command.ticket, ipc.RIPC_OK), *((ticket, "message") for ticket in waiting)]
-            case gen.machine_body_OP_TICK():
+                return [*((ticket, "message") for ticket in waiting), (command.ticket, ipc.RIPC_OK)]
+            case gen.machine_op.OP_TICK:
                 self.deadlines = [deadline for deadline in self.deadlines if deadline > command.clock_ns]
-            case gen.machine_body_OP_CONNECTION_CLOSED():
+            case gen.machine_op.OP_CONNECTION_CLOSED:
                 self.connections.discard(command.connection)
             case _:
                 pass
@@ -67,7 +68,7 @@ class Wheel:
         return bool(self.connections - {0, connection})
 
     def snapshot(self) -> bytes:
-        return b"".join(xdr.codec(gen.machine_command).encode(command) for command in self.log)
+        return b"".join(command.encode() for command in self.log)
 
     @classmethod
     def restore(cls, data: bytes) -> Wheel:
@@ -75,12 +76,12 @@ class Wheel:
         offset = 0
         while offset < len(data):
             command, offset = xdr.codec(gen.machine_command).decode_from(data, offset)
-            wheel.log.append(command)
+            wheel.log.append(Command.from_xdr(command))
         return wheel
 
     @property
     def ops(self) -> list[str]:
-        return [command.body.op.name.removeprefix("OP_") for command in self.log]
+        return [gen.machine_op(command.op).name.removeprefix("OP_") for command in self.log]
 
 
 class Held(MemoryJournal):
@@ -132,6 +133,14 @@ def body(op: str) -> Any:
     raise AssertionError(op)
 
 
+def submit(replica: Replica, op: str, done: Callable[[Any], object], *, connection: int = 0) -> None:
+    """Submit a command, and hand its outcome over wherever it comes from."""
+    what = body(op)
+    outcome = replica.submit(what.op, argument(what), caller=CALLER, connection=connection, done=done)
+    if outcome is not None:
+        done(outcome)
+
+
 class World:
     """A replica over a journal, with a clock in hand."""
 
@@ -159,7 +168,7 @@ class World:
         return machine
 
     def submit(self, op: str, *, connection: int = 0) -> None:
-        self.replica.submit(body(op), caller=CALLER, connection=connection, done=self.outcomes.append)
+        submit(self.replica, op, self.outcomes.append, connection=connection)
 
     def turn(self, seconds: float = 0) -> None:
         self.clock.advance(seconds)
@@ -212,7 +221,7 @@ def test_a_call_that_waits_is_answered_by_a_later_command(held: World) -> None:
     assert held.outcomes == []
     held.submit("MSGSND")
     held.turn()
-    assert held.outcomes == [ipc.RIPC_OK, "message"]
+    assert held.outcomes == ["message", ipc.RIPC_OK]
     assert held.replica._waiting == {}
 
 
@@ -222,7 +231,7 @@ def test_a_caller_who_fails_does_not_cost_the_others_their_answers(held: World) 
     def fail(outcome: object) -> None:
         raise ZeroDivisionError
 
-    held.replica.submit(body("MSGSND"), caller=CALLER, done=fail)
+    submit(held.replica, "MSGSND", fail)
     held.submit("MSGSND")
     held.turn()
     assert held.outcomes == [ipc.RIPC_OK]
@@ -339,7 +348,7 @@ def test_an_end_of_a_connection_comes_before_what_others_ask_for_in_the_same_tur
     held.replica.connection_closed(5)
     held.submit("MSGSND", connection=8)
     held.turn()
-    assert [(command.connection, command.body.op.name) for command in held.wheel.log[1:]] == [
+    assert [(command.connection, gen.machine_op(command.op).name) for command in held.wheel.log[1:]] == [
         (5, "OP_MSGRCV"),
         (5, "OP_CONNECTION_CLOSED"),
         (7, "OP_MSGSND"),
@@ -652,7 +661,7 @@ def send(replica: Replica, count: int) -> Deferred[None]:
             answered.callback(None)
 
     for _ in range(count):
-        replica.submit(body("MSGSND"), caller=CALLER, done=done)
+        submit(replica, "MSGSND", done)
     return answered
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import xdr
 from ipcserver._gen import machine as gen
 from ipcserver.cli import main
-from ipcserver.machine import LINUX, Machine, start
+from ipcserver.machine import LINUX, Command, Machine, start
 from tests.ipcserver.journal.stores import append, save_snapshot, started
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Path:
         command = gen.machine_command(ticket, ticket, 0, gen.machine_caller(0, 0, []), 0, 0, start(ticket, LINUX))
         append(journal, xdr.encode(gen.machine_command, command))
         if ticket == 1:
-            machine.apply(command)
+            machine.apply(Command.from_xdr(command))
             save_snapshot(journal, 1, [bytes(16) + machine.snapshot()])
     journal.close()
     return path

@@ -9,7 +9,7 @@ from ipcserver._gen import ipc as wire
 from ipcserver._gen import machine as gen
 from ipcserver._gen.ipc import RIPC_BY_ID, ripc_hyper, ripc_stat_by
 from ipcserver.hypers import from_hyper, to_hyper
-from ipcserver.machine import Limits, Machine, body, start
+from ipcserver.machine import Command, Limits, Machine, argument, body, start
 
 __all__ = ["MS", "Lab", "Process", "plain"]
 
@@ -43,7 +43,7 @@ class Lab:
         self.machine = Machine()
         self.clock_ns = 0
         self.time_s = 1000
-        self.log: list[gen.machine_command] = []
+        self.log: list[Command] = []
         self.outcomes: dict[int, Outcome] = {}
         self._tickets = itertools.count(1)
         self._connections = itertools.count(1)
@@ -55,7 +55,9 @@ class Lab:
         ticket = next(self._tickets)
         caller = caller or gen.machine_caller(0, 0, [])
         self.clock_ns += 1000
-        command = gen.machine_command(ticket, self.clock_ns, self.time_s, caller, connection, xid or ticket, what)
+        command = Command(
+            ticket, self.clock_ns, self.time_s, caller, connection, xid or ticket, what.op, argument(what)
+        )
         self.log.append(command)
         for answered, outcome in self.machine.apply(command):
             assert answered not in self.outcomes, f"ticket {answered} is answered twice"

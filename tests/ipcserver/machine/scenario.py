@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipcserver._gen import ipc as wire
 from ipcserver._gen import machine as gen
 from ipcserver.hypers import to_hyper
-from ipcserver.machine import Limits, Machine, body, start
+from ipcserver.machine import Command, Limits, Machine, argument, body, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,7 +187,7 @@ class _Program:
         return self.pick(self.queue_call, self.queue_call, self.set_call, self.segment_call)()
 
 
-def program(seed: int, steps: int) -> Iterator[gen.machine_command]:
+def program(seed: int, steps: int) -> Iterator[Command]:
     """Make a program, command by command.
 
     Later commands follow from what the earlier ones did (ids, sessions); equal seeds give equal programs.
@@ -204,9 +204,8 @@ def program(seed: int, steps: int) -> Iterator[gen.machine_command]:
         else:
             caller, what = made.caller(), made.next()
         made.sent.append((caller, what))
-        command = gen.machine_command(
-            ticket, clock, 1_000_000 + slow, caller, rnd.choice((0, 1, 2, 3, 4)), rnd.randrange(9), what
-        )
+        connection, xid = rnd.choice((0, 1, 2, 3, 4)), rnd.randrange(9)
+        command = Command(ticket, clock, 1_000_000 + slow, caller, connection, xid, what.op, argument(what))
         for _, outcome in made.machine.apply(command):
             if isinstance(outcome, wire.ripc_hello_res_RIPC_OK):
                 made.sessions = [*made.sessions[-5:], outcome.ok.session.hi << 32 | outcome.ok.session.lo]

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from ipcserver._gen.ipc import RIPC_BOUND, RIPC_EINTR, RIPC_ETIMEDOUT, RIPC_OK, RIPC_UNDO
-from ipcserver._gen.machine import OP_TICK, machine_caller, machine_command
-from ipcserver.machine import Limits, Machine, body, start
+from ipcserver._gen.machine import OP_SERVER_STARTED, OP_TICK, machine_caller, machine_op
+from ipcserver.machine import Command, Limits, Machine, argument, body, start
 from tests.ipcserver.machine.lab import MS, Lab
 from tests.ipcserver.machine.scenario import program
 from tests.peers import ROOT
@@ -19,7 +19,7 @@ def test_every_ticket_is_answered_at_most_once_and_in_the_end_exactly_once() -> 
     for seed in range(5):
         machine, waiting = Machine(), set[int]()
         for command in program(seed, 500):
-            kind = command.body.op.name
+            kind = machine_op(command.op).name
             if kind == "OP_SERVER_STARTED":
                 waiting.clear()
             elif kind not in {"OP_TICK", "OP_CONNECTION_CLOSED"}:
@@ -44,8 +44,8 @@ def test_a_command_first_ends_what_its_time_ends() -> None:
 def test_the_clock_never_goes_back() -> None:
     machine = Machine()
     nobody = machine_caller(0, 0, [])
-    machine.apply(machine_command(1, 500, 9, nobody, 0, 0, start(1, Limits())))
-    machine.apply(machine_command(2, 400, 3, nobody, 0, 0, body(OP_TICK)))
+    machine.apply(Command(1, 500, 9, nobody, 0, 0, OP_SERVER_STARTED, argument(start(1, Limits()))))
+    machine.apply(Command(2, 400, 3, nobody, 0, 0, OP_TICK, None))
     assert machine.clock_ns == 500
 
 
