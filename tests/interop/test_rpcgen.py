@@ -57,3 +57,10 @@ def test_each_procedure_has_one_argument() -> None:
     procedures = re.findall(r"(\w+)\(([^()]*)\)\s*=\s*\d+;", without_comments())
     assert len(procedures) > 30
     assert [name for name, arguments in procedures if "," in arguments] == []
+
+
+def test_the_program_number_is_of_the_range_for_local_use_and_no_version_is_zero() -> None:
+    """RFC 5531, sections 8.1 and 8.3."""
+    programs = re.findall(r"\}\s*=\s*(0x[0-9a-fA-F]+|\d+);\s*\}\s*=\s*(0x[0-9a-fA-F]+|\d+);", without_comments())
+    assert [int(version, 0) for version, _ in programs] == [1]
+    assert all(0x20000000 <= int(program, 0) <= 0x3FFFFFFF for _, program in programs)

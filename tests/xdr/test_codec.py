@@ -155,6 +155,34 @@ class TestBytes:
         assert xdr.encode(annotation, value).hex() == data
         assert xdr.decode(annotation, bytes.fromhex(data)) == value
 
+    @pytest.mark.parametrize(
+        ("annotation", "value", "data"),
+        [
+            (Annotated[int, xdr.Int], -(1 << 31), "80000000"),
+            (Annotated[int, xdr.Int], (1 << 31) - 1, "7fffffff"),
+            (Annotated[int, xdr.UInt], (1 << 32) - 1, "ffffffff"),
+            (Annotated[int, xdr.Hyper], -(1 << 63), "8000000000000000"),
+            (Annotated[int, xdr.UHyper], (1 << 64) - 1, "ffffffffffffffff"),
+            (Annotated[float, xdr.Float], -0.0, "80000000"),
+            (Annotated[float, xdr.Float], math.inf, "7f800000"),
+            (Annotated[float, xdr.Float], 2.0**-149, "00000001"),
+            (Annotated[float, xdr.Double], -math.inf, "fff0000000000000"),
+            (Annotated[float, xdr.Double], 5e-324, "0000000000000001"),
+            (xdr.Quad, xdr.Quad("-inf"), "ffff0000000000000000000000000000"),
+            (xdr.Quad, xdr.Quad(-0.0), "80000000000000000000000000000000"),
+        ],
+        ids=str,
+    )
+    def test_the_ends_of_each_range_are_those_of_the_standard(self, annotation: Any, value: Any, data: str) -> None:
+        assert xdr.encode(annotation, value).hex() == data
+        assert xdr.encode(annotation, xdr.decode(annotation, bytes.fromhex(data))).hex() == data
+
+    @pytest.mark.parametrize(("kind", "data"), [(xdr.Float, "7fc00000"), (xdr.Double, "7ff8000000000000")])
+    def test_nan_is_not_a_number_both_ways(self, kind: Any, data: str) -> None:
+        of = Annotated[float, kind]
+        assert xdr.encode(of, math.nan).hex() == data
+        assert math.isnan(xdr.decode(of, bytes.fromhex(data)))
+
     def test_a_scalar_type_stands_for_itself(self) -> None:
         assert xdr.codec(xdr.Int).decode(xdr.codec(xdr.Int).encode(5)) == 5
         assert xdr.codec(xdr.Void).encode(None) == b""
@@ -471,6 +499,14 @@ class TestFirstUse:
             assert codec.encode(Fresh(b"a"), max_depth=1) == bad[:-1] + b"\0"
             assert codec.decode_from(bad, lenient_padding=True)[1] == 8
             assert codec.decode_from(bad, 0, lenient_padding=True)[1] == 8
+
+    def test_what_is_taken_from_a_prepared_codec_is_final(self) -> None:
+        codec: xdr.Codec[d.Point] = xdr.Codec(xdr.codec(d.Point).shape)
+        assert codec.prepared() is codec
+        taken = codec.encode, codec.encode_to, codec.decode, codec.decode_from
+        assert codec.decode(codec.encode(d.Point(1, 2))) == d.Point(1, 2)
+        assert codec.decode_from(codec.encode(d.Point(1, 2)))[0] == d.Point(1, 2)
+        assert (codec.encode, codec.encode_to, codec.decode, codec.decode_from) == taken
 
     def test_threads_may_use_a_type_for_the_first_time_together(self) -> None:
         classes: list[Any] = []
