@@ -25,10 +25,15 @@ class Conformance(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make a summary and an entry for each requirement."""
         self.env.note_dependency(str(DATA))
-        rows: list[dict[str, Any]] = tomllib.loads(DATA.read_text())[self.arguments[0]]["requirement"]
+        data: dict[str, Any] = tomllib.loads(DATA.read_text())[self.arguments[0]]
+        rows: list[dict[str, Any]] = data["requirement"]
         counts = Counter(row["status"] for row in rows)
         summary = ", ".join(f"{counts[word]} {text}" for word, text in STATUS.items() if counts[word])
-        made: list[nodes.Node] = [nodes.paragraph("", f"{len(rows)} requirements: {summary}.")]
+        left = "; ".join(f"{row['section']} ({row['why']})" for row in data["nothing_required"])
+        made: list[nodes.Node] = [
+            nodes.paragraph("", f"{data['title']}: {len(rows)} requirements, {summary}."),
+            nodes.paragraph("", f"Sections that require nothing: {left}."),
+        ]
         section = ""
         for row in rows:
             if row["section"] != section:

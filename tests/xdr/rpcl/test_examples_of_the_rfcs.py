@@ -77,3 +77,16 @@ def test_optional_data_a_union_and_an_array_of_one_are_the_same_bytes() -> None:
         union = made.as_union_FALSE() if value is None else made.as_union_TRUE(value)
         assert optional == xdr.encode(made.as_union, union)
         assert optional == xdr.encode(made.as_array, made.as_array([] if value is None else [value]))
+
+
+def test_a_typedef_of_an_array_declares_what_the_array_would() -> None:
+    made = module("""
+        const DOZEN = 12;
+        typedef short egg;
+        typedef egg eggbox[DOZEN];
+        struct bought { eggbox fresheggs; };
+        struct laid { egg fresheggs[DOZEN]; };
+    """)
+    eggs = list(range(12))
+    assert xdr.encode(made.bought, made.bought(eggs)) == xdr.encode(made.laid, made.laid(eggs))
+    assert len(xdr.encode(made.eggbox, eggs)) == 48
