@@ -98,7 +98,7 @@ def end(stage: Stage) -> Iterator[Screen]:
                 [
                     (f"ipcserver ipcs -H {HOST}:{ready.port}", "what the steps left behind"),
                     (f"rpcbind-reg list {HOST}:{ready.portmapper}", "the portmapper's list"),
-                    (f"oncrpc ping {HOST} ipcprog --port {ready.port}", "procedure 0"),
+                    (f"oncrpc ping -c 3 {HOST} ipcprog --port {ready.port}", "procedure 0"),
                     ("oncrpc explain HEX", "any message, byte by byte"),
                 ]
             ),

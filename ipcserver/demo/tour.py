@@ -171,7 +171,7 @@ def _play(stage: Stage, player: Player, settings: Settings) -> None:
     while number < len(parts):
         step = parts[number]
         title = f"{number}/{len(STEPS)}  {step.title}" if 0 < number <= len(STEPS) else step.title
-        stage.prepare(registered=number > 0)
+        stage.prepare(registered=number > 1)
         screens = step.play(stage)
         try:
             for screen in screens:
