@@ -3,6 +3,7 @@
  *
  *   calls.c     System V's calls: arguments, results, errno
  *   session.c   sessions and slots; fork and exec
+ *   exec.c      a session that goes on in the next program
  *   exchange.c  how a call is made once over connections that break
  *   wire.c      Sun RPC messages in records
  *   portmap.c   the server's port
@@ -85,6 +86,20 @@ void ipcc__begin(void);
 int ipcc__hand_on(char *text, size_t room, int *fd);
 /* There was no exec. */
 void ipcc__keep(int fd);
+
+/* ---- exec.c ------------------------------------------------------------- */
+
+struct ipcc__handing {
+    char token[IPCC_TOKEN + 600];   /* the variable, with the server's address */
+    char **envp;
+    size_t bytes;
+    int fd;
+};
+
+/* The environment of the next program: the given one, or with a session that goes on. */
+char **ipcc__handed(struct ipcc__handing *handing, char *const *envp);
+/* There was no exec; returns -1 and leaves errno alone. */
+int ipcc__stayed(struct ipcc__handing *handing);
 
 /* ---- calls.c ------------------------------------------------------------ */
 

@@ -38,6 +38,9 @@ int ipcc_ending(int how);
 /* Ends the session: adjustments of SEM_UNDO are made, connections are closed. */
 void ipcc_close(void);
 
+/* execve that keeps the session, and with it the adjustments of SEM_UNDO, for a program that uses this library too. */
+int ipcc_execve(const char *path, char *const argv[], char *const envp[]);
+
 int ipcc_msgget(key_t key, int msgflg);
 int ipcc_msgsnd(int msqid, const void *msgp, size_t msgsz, int msgflg);
 ssize_t ipcc_msgrcv(int msqid, void *msgp, size_t msgsz, long msgtyp, int msgflg);

@@ -31,7 +31,7 @@ void ipcc__waiting(const char *address, int error, long patience_ms);
 /* Tells whether segments are the server's. */
 int ipcc__shm(void);
 
-/* Writes back what is attached, before the process ends. */
+/* Writes back what was changed in attached segments, before the process ends or becomes another. */
 void ipcc__write_back(void);
 
 #endif

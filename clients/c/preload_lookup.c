@@ -7,7 +7,8 @@
  *
  * All that is not ours is jumped to, not called: dlopen and dlsym look at who
  * called them, and a child that syscall(SYS_vfork) made returns on its parent's
- * stack.  The jumps are x86-64's; elsewhere dlsym and syscall are left alone.
+ * stack.  The jumps are those of x86-64 with glibc; elsewhere dlsym and syscall
+ * are left alone.
  */
 
 #define _GNU_SOURCE 1
@@ -23,7 +24,7 @@
 
 #include "preload.h"
 
-#if defined __x86_64__ && defined __LP64__
+#if defined __x86_64__ && defined __LP64__ && defined __GLIBC__
 #define JUMPS 1
 #endif
 

@@ -1,11 +1,5 @@
 /*
  * preload_process.c: a program's beginning, its exec and its end.
- *
- * The kernel keeps the adjustments of SEM_UNDO over exec: they belong to the
- * process.  So the session goes on in the next program.  A connection of it is
- * left open over exec, and a variable tells the next program its number.  If
- * that program is not preloaded, the connection ends with it, and the session
- * with that.
  */
 
 #define _GNU_SOURCE 1
@@ -14,13 +8,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "preload.h"
-
-#define LONGEST (IPCC_TOKEN + 600)  /* bytes of the variable, with the server's address */
 
 static void __attribute__((constructor))
 begin(void)
@@ -60,98 +50,59 @@ _Exit(int status)
 
 /* ---- exec ----------------------------------------------------------------------- */
 
-struct handing {
-    char token[LONGEST];
-    char **envp;
-    size_t bytes;
-    int fd;
-};
-
-/*
- * The environment of the next program.  Memory is mapped, not allocated: exec may be called where malloc may not.
- */
+/* The environment of the next program. */
 static char **
-handed(struct handing *handing, char *const *envp)
+prepared(struct ipcc__handing *handing, char *const *envp)
 {
-    size_t count = 0;
-    size_t kept = 0;
-    size_t i;
-
-    handing->bytes = 0;
-    if (!ipcc__hand_on(handing->token, sizeof handing->token, &handing->fd))
-        return (char **)envp;
-    while (envp != NULL && envp[count] != NULL)
-        count++;
-    handing->bytes = (count + 2) * sizeof *envp;
-    handing->envp = mmap(NULL, handing->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (handing->envp == MAP_FAILED) {
-        ipcc__keep(handing->fd);
-        handing->bytes = 0;
-        return (char **)envp;
-    }
-    for (i = 0; i < count; i++)
-        if (strncmp(envp[i], IPCC_SESSION "=", sizeof IPCC_SESSION) != 0)
-            handing->envp[kept++] = envp[i];
-    handing->envp[kept++] = handing->token;
-    handing->envp[kept] = NULL;
-    return handing->envp;
-}
-
-static int
-stayed(struct handing *handing)
-{
-    if (handing->bytes != 0) {
-        (void)munmap(handing->envp, handing->bytes);
-        ipcc__keep(handing->fd);
-    }
-    return -1;
+    ipcc__write_back();
+    return ipcc__handed(handing, envp);
 }
 
 SHOWN int
 execve(const char *path, char *const argv[], char *const envp[])
 {
     static int (*real)(const char *, char *const *, char *const *);
-    struct handing handing;
+    struct ipcc__handing handing;
 
     ipcc__real("execve", &real);
-    (void)real(path, argv, handed(&handing, envp));
-    return stayed(&handing);
+    (void)real(path, argv, prepared(&handing, envp));
+    return ipcc__stayed(&handing);
 }
 
 SHOWN int
 execvpe(const char *file, char *const argv[], char *const envp[])
 {
     static int (*real)(const char *, char *const *, char *const *);
-    struct handing handing;
+    struct ipcc__handing handing;
 
     ipcc__real("execvpe", &real);
-    (void)real(file, argv, handed(&handing, envp));
-    return stayed(&handing);
+    (void)real(file, argv, prepared(&handing, envp));
+    return ipcc__stayed(&handing);
 }
 
 SHOWN int
 fexecve(int fd, char *const argv[], char *const envp[])
 {
     static int (*real)(int, char *const *, char *const *);
-    struct handing handing;
+    struct ipcc__handing handing;
 
     ipcc__real("fexecve", &real);
-    (void)real(fd, argv, handed(&handing, envp));
-    return stayed(&handing);
+    (void)real(fd, argv, prepared(&handing, envp));
+    return ipcc__stayed(&handing);
 }
 
 SHOWN int
 execveat(int directory, const char *path, char *const argv[], char *const envp[], int flags)
 {
     static int (*real)(int, const char *, char *const *, char *const *, int);
-    struct handing handing;
+    struct ipcc__handing handing;
 
     if (ipcc__real("execveat", &real) == NULL) {    /* glibc has it since 2.34 */
         errno = ENOSYS;
         return -1;
     }
-    (void)real(directory, path, argv, handed(&handing, envp), flags);
-    return stayed(&handing);
+    (void)real(directory, path, argv, prepared(&handing, envp), flags);
+    return ipcc__stayed(&handing);
 }
 
 SHOWN int

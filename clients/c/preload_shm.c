@@ -157,29 +157,30 @@ write_changes(const struct attachment *attachment)
 }
 
 static int
-detach(struct attachment *attachment)
+keep_changes(const struct attachment *attachment)
 {
     int result = ipcc__told(write_changes(attachment), EINVAL);
-    int error = errno;
 
     if (result < 0)
-        fprintf(stderr, "librpcipc: a segment's changes were not written back: %s\n", strerror(error));
-    if (attachment->pid == getpid())
-        (void)ipcc__rmid(RIPC_SHMDT, attachment->id);
+        fprintf(stderr, "librpcipc: a segment's changes were not written back: %s\n", strerror(errno));
     return result;
 }
 
+/*
+ * At the process's end, or before exec, which may fail: so all stays attached here.  What was attached by another process
+ * is a copy that fork made, or lies in the memory of the one that called vfork; it is left as it is, but for the bytes.
+ */
 void
 ipcc__write_back(void)
 {
     struct attachment *attachment;
 
+    if (!ipcc__shm())
+        return;
     (void)pthread_mutex_lock(&lock);
-    while ((attachment = attached) != NULL) {
-        attached = attachment->next;
-        (void)detach(attachment);   /* the memory stays: other threads may still run */
-        free(attachment);
-    }
+    for (attachment = attached; attachment != NULL; attachment = attachment->next)
+        if (keep_changes(attachment) == 0 && attachment->twin != NULL && attachment->pid == getpid())
+            memcpy(attachment->twin, attachment->at, attachment->size);
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -331,7 +332,9 @@ shmdt(const void *where)
         errno = EINVAL;
         return -1;
     }
-    (void)detach(attachment);   /* the kernel's cannot fail, and programs do not look */
+    (void)keep_changes(attachment);     /* the kernel's shmdt cannot fail here, and programs do not look */
+    if (attachment->pid == getpid())
+        (void)ipcc__rmid(RIPC_SHMDT, attachment->id);
     drop(attachment);
     return 0;
 }

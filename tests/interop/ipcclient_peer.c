@@ -262,6 +262,18 @@ main(int argc, char **argv)
         tell("ending", ipcc_ending(IPCC_LEASE));
         tell("held", change(set(key), 0, 1, SEM_UNDO));
         pause();
+    } else if (strcmp(what, "exec") == 0) {
+        char *arguments[] = {argv[0], "give-back", (char *)key, NULL};
+        extern char **environ;
+
+        tell("held", change(set(key), 0, 5, SEM_UNDO));
+        tell("no program", ipcc_execve("/nonexistent/program", arguments, environ));
+        tell("held more", change(set(key), 0, 1, SEM_UNDO));
+        ipcc_execve(argv[0], arguments, environ);
+    } else if (strcmp(what, "give-back") == 0) {
+        tell("still", value(set(key), 0));
+        tell("given back", change(set(key), 0, -2, SEM_UNDO | IPC_NOWAIT));
+        tell("still", value(set(key), 0));
     } else if (strcmp(what, "take") == 0) {
         int id = set(key);
 

@@ -63,13 +63,11 @@ value: 5
 """
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program of the tests, linked with the static library as a user would."""
+def _build(directory: Path, *settings: str) -> Path:
+    """Install the library by its Makefile, and link the program of the tests with it as a user would."""
     require("gcc", "make", "pkg-config", "rpcgen", "libtirpc")
-    directory = tmp_path_factory.mktemp("ipcclient")
     destination = directory / "installed"
-    arguments = [f"BUILD={directory / 'build'}", f"PREFIX={destination}", "CFLAGS=-O1 -g -Werror"]
+    arguments = [f"BUILD={directory / 'build'}", f"PREFIX={destination}", *settings]
     built = subprocess.run(
         ["make", "-C", str(LIBRARY), *arguments, "install"],
         capture_output=True,
@@ -95,6 +93,12 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert linked.returncode == 0, linked.stderr
     assert shutil.which(program) is not None
     return program
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of the tests."""
+    return _build(tmp_path_factory.mktemp("ipcclient"), "CFLAGS=-O1 -g -Werror")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +156,30 @@ def test_semaphores_give_the_results_of_system_v(steps: _Steps) -> None:
     assert steps.run("semaphores", "0x52") == SEMAPHORES
 
 
+def test_the_library_is_c89_on_the_oldest_stubs_and_works_without_what_only_linux_has(
+    server: Serving, tmp_path: Path
+) -> None:
+    stubs = tmp_path / "build"
+    steps = _Steps(
+        _build(
+            tmp_path,
+            "RPCGEN=rpcgen -b",
+            "STD=-std=c89 -pedantic",
+            "CFLAGS=-O1 -g -Werror -U__linux__ -Ulinux",
+            "TIRPC_CFLAGS=-isystem /usr/include/tirpc",
+            f"STUBS=-isystem {stubs}",
+        ),
+        server,
+        tmp_path,
+    )
+    assert "quad_t" not in (stubs / "ipc.h").read_text()
+    assert "hyper" not in (stubs / "ipc_xdr.c").read_text().replace("ripc_hyper", "")
+    assert steps.run("queues", "0x61") == QUEUES
+    assert steps.run("semaphores", "0x62") == SEMAPHORES
+    assert steps.run("interrupted", "0x63") == INTERRUPTED
+    assert steps.run("threads", "0x64") == "received by threads: 10\n"
+
+
 def test_an_address_may_be_a_host_and_a_port(peer: Path, server: Serving) -> None:
     done = subprocess.run(
         [peer, "queues", "0x51"],
@@ -186,6 +214,12 @@ def test_adjustments_are_undone_when_the_process_is_killed(steps: _Steps) -> Non
 def test_adjustments_of_a_child_are_its_own(steps: _Steps) -> None:
     assert steps.run("fork", "0x56") == FORK
     assert steps.run("value", "0x56") == "value: 0\n"
+
+
+def test_adjustments_live_on_after_ipcc_execve(steps: _Steps) -> None:
+    said = steps.run("exec", "0x5c").splitlines()
+    assert said == ["held: 0", "no program: ENOENT", "held more: 0", "still: 6", "given back: 0", "still: 4"]
+    assert steps.run("zero", "0x5c") == "zero: 0\n"
 
 
 def test_a_message_that_a_killed_process_received_does_not_come_back(steps: _Steps) -> None:
