@@ -9,8 +9,13 @@ from __future__ import annotations
 import configparser
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pygments.lexers.c_cpp import CLexer
 from sphinx.ext.napoleon.docstring import GoogleDocstring
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -90,3 +95,8 @@ pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 highlight_language = "none"
 default_role = "code"
+
+
+def setup(app: Sphinx) -> None:
+    """Let .x files be coloured as C, which they resemble."""
+    app.add_lexer("x", CLexer)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 DATA: Final = Path(__file__).resolve().parents[1] / "reference" / "conformance.toml"
-STATUS: Final = {"kept": "kept", "note": "kept, with a note", "no": "not kept", "absent": "not applicable"}
+STATUS: Final = {"kept": "kept", "note": "kept with a note", "no": "not kept", "absent": "not applicable"}
 
 
 class Conformance(SphinxDirective):
@@ -28,10 +28,10 @@ class Conformance(SphinxDirective):
         data: dict[str, Any] = tomllib.loads(DATA.read_text())[self.arguments[0]]
         rows: list[dict[str, Any]] = data["requirement"]
         counts = Counter(row["status"] for row in rows)
-        summary = ", ".join(f"{counts[word]} {text}" for word, text in STATUS.items() if counts[word])
+        summary = "; ".join(f"{counts[word]} {text}" for word, text in STATUS.items() if counts[word])
         left = "; ".join(f"{row['section']} ({row['why']})" for row in data["nothing_required"])
         made: list[nodes.Node] = [
-            nodes.paragraph("", f"{data['title']}: {len(rows)} requirements, {summary}."),
+            nodes.paragraph("", f"{data['title']}: {len(rows)} requirements: {summary}."),
             nodes.paragraph("", f"Sections that require nothing: {left}."),
         ]
         section = ""
@@ -46,7 +46,7 @@ class Conformance(SphinxDirective):
             if row.get("note"):
                 parsed = self.parse_text_to_nodes(row["note"])
                 line += [nodes.Text(": "), *parsed[0].children]
-            entry.insert(0, line)
+            entry += line
             if row.get("tests"):
                 proof = nodes.bullet_list(classes=["tests"])
                 for test in row["tests"]:
