@@ -124,6 +124,11 @@ class RecordReader:
         return self._buffer is not None
 
     @property
+    def missing(self) -> int:
+        """Bytes of the fragment under way that did not come yet."""
+        return self._missing
+
+    @property
     def mid_record(self) -> bool:
         """True if a record has begun and is not complete, or bytes were not looked at yet."""
         return self._buffer is not None or self.at < len(self.chunk)

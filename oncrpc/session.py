@@ -255,43 +255,63 @@ class StreamSession(Origin, Connection):
             view: What came; it may be overwritten as soon as this returns.
 
         Returns:
-            How many bytes are done with; the rest goes to receive_data().
+            How many bytes are done with. Send what is answered, then go on with the rest; when 0 are,
+            the rest goes to receive_data().
         """
-        at = 0
         self.quick = False
-        if not self.plain or self._reader.mid_record or self.stopped:
-            return at
-        limits = self._server.limits
-        head = self.head
-        count = len(view)
+        reader = self._reader
+        if not self.plain or self.finished or self.stopped or reader.at < len(reader.chunk):
+            return 0
         self._running = True
         try:
-            while count - at >= _LARGE and self.reading:
-                (mark,) = _MARK_AT(view, at)
-                size = mark & 0x7FFFFFFF
-                start = at + 4
-                if mark < LAST_FRAGMENT or not max(_LARGE, head) <= size <= limits.max_record:
-                    break
-                if size > count - start:
-                    # All that is here goes to its place; that it is not complete is known.
-                    self._reader.receive_data(view[at:])  # type: ignore[arg-type]
-                    self._reader.next_record()
-                    return count
-                route = self.memo.get(bytes(view[start + 4 : start + head]))
-                if route is None:
-                    break
-                at = start + size
-                self.records += 1
-                with view[start:at] as record:
-                    reply = route.server.execute(route, record, self)
-                if reply is not None:
-                    self._put(reply)
+            if reader.assembling:
+                return self._finish_large(reader, view)
+            return self._run_large(view)
         except RecordTooLarge as error:
             self._server.notice("record too large", self.peer, f"no memory left for it: {error}")
             self._give_up("record too large")
-            return count
+            return len(view)
         finally:
             self._running = False
+
+    def _finish_large(self, reader: RecordReader, view: memoryview) -> int:
+        """Complete the record that was begun before with its last bytes."""
+        missing = reader.missing
+        if not 0 < missing <= len(view):
+            return 0
+        # Bytes, since the reader may keep what it is given: if another fragment follows, it does.
+        reader.receive_data(bytes(view[:missing]))
+        record = reader.next_record()
+        if record is not None:
+            self.records += 1
+            self._message(record)
+        return missing
+
+    def _run_large(self, view: memoryview) -> int:
+        limits = self._server.limits
+        head = self.head
+        count = len(view)
+        at = 0
+        while count - at >= _LARGE and self.queued < _LARGE and self.reading:
+            (mark,) = _MARK_AT(view, at)
+            size = mark & 0x7FFFFFFF
+            start = at + 4
+            if mark < LAST_FRAGMENT or not max(_LARGE, head) <= size <= limits.max_record:
+                break
+            if size > count - start:
+                # All that is here goes to its place; that it is not complete is known.
+                self._reader.receive_data(view[at:])  # type: ignore[arg-type]
+                self._reader.next_record()
+                return count
+            route = self.memo.get(bytes(view[start + 4 : start + head]))
+            if route is None:
+                break
+            at = start + size
+            self.records += 1
+            with view[start:at] as record:
+                reply = route.server.execute(route, record, self)
+            if reply is not None:
+                self._put(reply)
         return at
 
     def filled(self, count: int) -> None:

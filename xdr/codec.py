@@ -41,6 +41,8 @@ class Codec(Generic[_T]):
         self.shape = shape
         """What the type comes to; for those who walk types as ``xdr.tree`` does."""
         self._arrays = arrays
+        # What decodes leniently, or from a view: (variant, function) by (lenient, view).
+        self._otherwise: dict[tuple[bool, bool], tuple[Variant, Any]] = {}
 
     def __repr__(self) -> str:
         return f"<codec of {self.shape.name}>"
@@ -193,11 +195,7 @@ class Codec(Generic[_T]):
         view = data.__class__ is not bytes
         if view:
             data = memoryview(data).cast("B")
-        variant = Variant(bool(lenient_padding), view, self._arrays)
-        run = self.shape.compiled.get(variant)
-        if run is None:
-            with _lock:
-                run = decoders.decoder(self.shape, variant)
+        variant, run = self._otherwise.get((lenient_padding, view)) or self._make_otherwise(lenient_padding, view)
         try:
             made = run(data, offset, len(data), max_depth)
         except DECODE_FAULTS:
@@ -205,6 +203,12 @@ class Codec(Generic[_T]):
         else:
             return made
         raise error
+
+    def _make_otherwise(self, lenient: bool, view: bool) -> tuple[Variant, Any]:  # noqa: FBT001
+        variant = Variant(bool(lenient), view, self._arrays)
+        with _lock:
+            made = self._otherwise[lenient, view] = (variant, decoders.decoder(self.shape, variant))
+        return made
 
 
 _codecs: Final[dict[Any, Codec[Any]]] = {}

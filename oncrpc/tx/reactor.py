@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorTime
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 
 __all__ = ["install", "make_monotonic"]
+
+# <malloc.h>
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT: Final = 8 * 1024 * 1024
+"""bytes of free memory that are kept at most"""
 
 
 def install(name: str = "") -> Reactor:
@@ -38,6 +45,7 @@ def install(name: str = "") -> Reactor:
             installReactor(name)
         else:
             _install_lean()
+        _keep_memory()
     from twisted.internet import reactor
 
     make_monotonic(reactor)
@@ -55,6 +63,21 @@ def _install_lean() -> None:
         from twisted.internet.main import installReactor
 
         installReactor(LeanReactor())  # type: ignore[no-untyped-call]
+
+
+def _keep_memory() -> None:
+    """Have the C library keep freed memory for the next large message, instead of giving it back each time.
+
+    Else glibc returns memory to the system when 128 KiB are free at the end of its heap, and gets it
+    anew, page by page, for the next record: at 64 KiB a record, a fifth of all work.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        # No glibc.
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT // 2)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def make_monotonic(reactor: object) -> None:

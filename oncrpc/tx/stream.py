@@ -211,8 +211,14 @@ class StreamTransport:
         self._much = count >= _LITTLE
         if not count:
             session.end_of_input()
-        elif count >= _LARGE and (done := session.receive_large(view[:count])):
-            if done < count:
+        elif count >= _LARGE:
+            done = 0
+            while done < count and (used := session.receive_large(view[done:count])):
+                done += used
+                # At once: what is answered is still in the processor's cache, and its memory is wanted next.
+                if session.queued and not self._send():
+                    self.abort("sending failed")
+            if done < count and not self.gone:
                 session.receive_data(bytes(view[done:count]))
         elif session.quick:
             replies = session.answer(bytes(view[:count]))
