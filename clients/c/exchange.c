@@ -109,6 +109,16 @@ receive(struct slot *slot)
     return 1;
 }
 
+/* Tells whether a signal handler forked and this is the child: the call is its parent's. */
+static int
+stranger(const struct slot *slot)
+{
+    if (slot->session->pid == getpid())
+        return 0;
+    errno = EINTR;
+    return 1;
+}
+
 /*
  * Sends what slot->out holds and waits for its answer.  *cancelled tells that the call was to be cancelled, and becomes
  * so when a signal is caught and interruptible is set.  *sent counts how often the server may have seen the call.
@@ -125,6 +135,8 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
     int ready;
     int done;
 
+    if (stranger(slot))
+        return -1;
     if (slot->fd >= 0 && !ipcc__is(slot->fd, &slot->file))
         ipcc__disconnect(slot);
     if (slot->fd < 0) {
@@ -169,6 +181,8 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
             return BROKEN;
         }
         ready = ipcc__wait(slot->fd, left, mask);
+        if (ready < 0 && stranger(slot))
+            return -1;
         if (ready < 0 && interruptible && !*cancelled) {
             *cancelled = 1;
             ipcc__tell_cancel(slot);
@@ -195,7 +209,7 @@ persist(struct slot *slot, struct ipcc__request *request, long ms, const struct 
     for (;;) {
         done = exchange(slot, request, ms, mask, interruptible, cancelled, sent);
         if (done != BROKEN) {
-            g.trouble = done == 0 ? 0 : errno;
+            g.trouble = done == 0 || errno == EINTR ? 0 : errno;
             g.reached = 1;
             return done;
         }
@@ -363,6 +377,13 @@ perform(struct slot *slot, struct ipcc__request *request, const struct ipcc__mas
     }
 }
 
+/* The thread is cancelled while it waits. */
+static void
+leave(void *slot)
+{
+    ipcc__leave(slot);
+}
+
 int
 ipcc__call(struct ipcc__request *request)
 {
@@ -380,12 +401,14 @@ ipcc__call(struct ipcc__request *request)
             done = -1;
             break;
         }
+        pthread_cleanup_push(leave, slot);
         if (request->ctx != NULL && !slot->session->open && hello(slot, &mask) < 0)
             done = -1;
         else if (request->ctx != NULL && slot->number >= slot->session->limit)
             done = BROKEN;      /* more threads than the server grants slots: wait for one of those */
         else
             done = perform(slot, request, &mask, started);
+        pthread_cleanup_pop(0);
         if (done == 0 && request->undo && status_of(request) == RIPC_OK) {
             (void)pthread_mutex_lock(&g.lock);
             slot->session->undo = 1;

@@ -126,8 +126,10 @@ int ipcc__setall(int semid, const unsigned short *array, u_int count);
 
 /* ---- os.c --------------------------------------------------------------- */
 
+/* What a program lets through while it waits, and nowhere else in a call: signals and cancellation. */
 struct ipcc__mask {
     sigset_t before;
+    int cancel;
 };
 
 void ipcc__hold_signals(struct ipcc__mask *mask);

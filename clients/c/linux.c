@@ -31,13 +31,18 @@ ipcc__wait(int fd, long ms, const struct ipcc__mask *mask)
     struct pollfd wait;
     struct timespec time;
     int ready;
+    int error;
 
     wait.fd = fd;
     wait.events = POLLIN;
     wait.revents = 0;
     time.tv_sec = ms / 1000;
     time.tv_nsec = ms % 1000 * 1000000L;
+    (void)pthread_setcancelstate(mask->cancel, NULL);
     ready = ppoll(&wait, 1, &time, &mask->before);
+    error = errno;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    errno = error;
     return ready < 0 ? -1 : ready;
 }
 
@@ -155,8 +160,10 @@ ipcc__wait(int fd, long ms, const struct ipcc__mask *mask)
     wait.events = POLLIN;
     wait.revents = 0;
     (void)pthread_sigmask(SIG_SETMASK, &mask->before, &held);
+    (void)pthread_setcancelstate(mask->cancel, NULL);
     ready = poll(&wait, fd < 0 ? 0 : 1, ms > 500 ? 500 : (int)ms);
     error = errno;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     (void)pthread_sigmask(SIG_SETMASK, &held, NULL);
     errno = error;
     return ready < 0 ? -1 : ready;

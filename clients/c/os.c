@@ -34,11 +34,13 @@ ipcc__hold_signals(struct ipcc__mask *mask)
 
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &mask->before);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mask->cancel);
 }
 
 void
 ipcc__let_signals(const struct ipcc__mask *mask)
 {
+    (void)pthread_setcancelstate(mask->cancel, NULL);
     (void)pthread_sigmask(SIG_SETMASK, &mask->before, NULL);
 }
 

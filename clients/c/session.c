@@ -240,14 +240,22 @@ static void
 in_child(void)
 {
     struct session *session;
+    struct slot *slot;
 
     while ((session = g.sessions) != NULL) {
         g.sessions = session->next;
+        session->gone = 1;
         discard_all(&session->free);
-        discard_all(&session->used);    /* those of threads that the child does not have */
         if (session->keeper != NULL)
             ipcc__discard(session->keeper);
-        free(session);
+        session->keeper = NULL;
+        /* A signal handler that forked returns into its call, there to find that it is another process. */
+        for (slot = session->used; slot != NULL; slot = slot->next) {
+            ipcc__disconnect(slot);
+            ipcc__close_aside(slot);
+        }
+        if (session->used == NULL)
+            free(session);
     }
     g.home = getpid();
     (void)pthread_mutex_init(&g.lock, NULL);
@@ -476,7 +484,6 @@ unlist(struct slot *slot)
 
 /*
  * A signal handler that jumped out of a call left its slot behind; one that makes a call itself is deeper in the stack.
- * The server is told to wait no more for what was left, and its late answer is passed over.
  */
 static void
 give_back_left(struct session *session, const char *frame)
@@ -498,11 +505,17 @@ give_back_left(struct session *session, const char *frame)
     (void)pthread_mutex_unlock(&g.lock);
     while ((each = left) != NULL) {
         left = each->next;
-        ipcc__tell_cancel(each);
-        each->doubtful++;
-        ipcc__give(each);
+        ipcc__leave(each);
     }
     (void)pthread_mutex_lock(&g.lock);
+}
+
+void
+ipcc__leave(struct slot *slot)
+{
+    ipcc__tell_cancel(slot);
+    slot->doubtful++;
+    ipcc__give(slot);
 }
 
 struct slot *

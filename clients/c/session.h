@@ -71,6 +71,8 @@ extern struct ipcc__globals ipcc__g;
 /* A slot of the process's session for a call made by this frame, or NULL and errno.  Waits if all are in use. */
 struct slot *ipcc__take(char *frame);
 void ipcc__give(struct slot *slot);
+/* Gives it back in the middle of a call: the server is told to wait no more, and its late answer is passed over. */
+void ipcc__leave(struct slot *slot);
 void ipcc__disconnect(struct slot *slot);
 /* Leaves a connection alone that went silent, perhaps until the network is back. */
 void ipcc__set_aside(struct slot *slot);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -412,6 +414,88 @@ segments(void)
     say("shmat of nothing", (long)shmat(-1, NULL, 0) == -1 ? -1 : 0);
 }
 
+/* ---- out of a blocked call --------------------------------------------------------------- */
+
+static volatile pid_t forked = -1;
+static sigjmp_buf back;
+
+static void
+forking(int number)
+{
+    (void)number;
+    forked = fork();
+}
+
+static void
+jumping(int number)
+{
+    (void)number;
+    siglongjmp(back, 1);
+}
+
+static void
+handle(void (*handler)(int))
+{
+    struct itimerval soon = {{0, 0}, {0, 100000}};
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+static void *
+receiving(void *queue)
+{
+    struct message message;
+
+    return (void *)(long)msgrcv(*(int *)queue, &message, 100, 0, 0);
+}
+
+static void
+ways_out(void)
+{
+    struct message message;
+    struct msqid_ds ds;
+    pthread_t thread;
+    void *result;
+    int queue = msgget(IPC_PRIVATE, 0600);
+    int set = semget(IPC_PRIVATE, 2, 0600);
+    int i;
+
+    change(set, 1, 1, SEM_UNDO);
+    handle(forking);
+    say("semop, a handler forks", change(set, 0, -1, 0));
+    if (forked == 0) {
+        say("the child goes on by itself", change(set, 0, 1, SEM_UNDO));
+        say("its parent holds", value(set, 1));
+        _exit(0);
+    }
+    check_child("the child", forked);
+    say("undone", value(set, 0));
+    say("held", value(set, 1));
+    handle(jumping);
+    if (sigsetjmp(back, 1) == 0)
+        say("msgrcv", msgrcv(queue, &message, 100, 0, 0));
+    say("msgrcv after a jump", msgrcv(queue, &message, 100, 0, IPC_NOWAIT));
+    for (i = 0; i < 3; i++) {
+        pthread_create(&thread, NULL, receiving, &queue);
+        usleep(50000);
+        say("pthread_cancel", pthread_cancel(thread));
+        pthread_join(thread, &result);
+        say("cancelled", result == PTHREAD_CANCELED);
+    }
+    message.type = 4;
+    say("msgsnd", msgsnd(queue, &message, 5, 0));
+    usleep(50000);
+    msgctl(queue, IPC_STAT, &ds);
+    say("messages: nobody else wants it", (long)ds.msg_qnum);
+    say("msgrcv", msgrcv(queue, &message, 100, 0, IPC_NOWAIT));
+    say("IPC_RMID", msgctl(queue, IPC_RMID, NULL));
+    say("IPC_RMID", semctl(set, 0, IPC_RMID));
+}
+
 static int
 queue_of(const char *key)
 {
@@ -481,6 +565,8 @@ main(int argc, char **argv)
         by_dlsym(argv[2]);
     else if (strcmp(what, "hold") == 0)
         hold(argv[2]);
+    else if (strcmp(what, "out") == 0)
+        ways_out();
     else if (strcmp(what, "segments") == 0)
         segments();
     else if (strcmp(what, "lock") == 0)

@@ -115,6 +115,14 @@ def test_children_of_every_kind_leave_their_parents_adjustments_alone(process: P
     assert _run(preloaded, str(process), "children") == native
 
 
+def test_a_blocked_call_is_left_by_a_handler_that_forks_or_jumps_and_by_cancellation(
+    process: Path, preloaded: dict[str, str]
+) -> None:
+    native = _run(environment(), str(process), "out")
+    assert native.endswith("ended with 0\n")
+    assert _run(preloaded, str(process), "out") == native
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="syscall and dlsym are replaced on x86-64 only")
 @pytest.mark.parametrize("way", ["number", "dlsym"])
 def test_calls_by_number_and_by_looking_them_up_go_to_the_server(
