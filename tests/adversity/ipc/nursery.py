@@ -25,6 +25,7 @@ from tests.ipcserver.serving import Serving
 from tests.peers import ROOT, environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -117,10 +118,13 @@ class ForkedServing(Serving):
         nursery: Forks them.
         directory: For the state and the logs.
         arguments: More flags.
+        changes: To its environment.
     """
 
-    def __init__(self, nursery: Nursery, directory: Path, *arguments: str) -> None:
-        super().__init__(directory, *arguments)
+    def __init__(
+        self, nursery: Nursery, directory: Path, *arguments: str, changes: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(directory, *arguments, changes=changes)
         self._nursery = nursery
         self._told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         # Abstract (as systemd allows it): a path in a temporary directory may be too long for a socket.
@@ -139,7 +143,7 @@ class ForkedServing(Serving):
                 self._told.recv(100)  # of a life before
         self._told.settimeout(PATIENCE_S)
         name = "@" + self._told.getsockname()[1:].decode()
-        self.child = self._nursery.fork("serve", self.command(), self.log, NOTIFY_SOCKET=name)
+        self.child = self._nursery.fork("serve", self.command(), self.log, **self.changes, NOTIFY_SOCKET=name)
 
     def start(self) -> None:
         """Start it, and wait until it serves; after the first time on the same port."""

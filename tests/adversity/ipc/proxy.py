@@ -36,6 +36,8 @@ class Faults:
     """A copy that comes later, over a connection of its own."""
     stall: float = 0.1
     """A connection whose data stays behind that of later ones."""
+    cut_reply: float = 0.0
+    """A connection that ends after any byte of what the server has just written."""
     drop: float = 0.03
     """A datagram that never comes."""
     longest_delay: float = 0.05
@@ -64,6 +66,8 @@ class FaultyProxy:
         self.port = 0
         """Its TCP port."""
         self.udp_port = 0
+        self.on_cut_reply: Callable[[], object] = lambda: None
+        """Called before a reply is cut; nothing passes meanwhile."""
         self.did: Counter[str] = Counter()
         """How often it did what."""
 
@@ -166,6 +170,12 @@ class FaultyProxy:
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
+                if self._happens("cut_reply"):
+                    # First the hook: whoever was cut off can reach nobody while it runs.
+                    self.on_cut_reply()
+                    writer.write(data[: self._chance.randrange(len(data))])
+                    await writer.drain()
+                    return
                 await self._pass_on(data, writer)
 
     async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import subprocess
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -26,12 +27,15 @@ from ipcserver.journal import inspect
 from tests.adversity import summary
 from tests.adversity.ipc.checker import faults
 from tests.adversity.ipc.clients import INITIAL, Crowd
-from tests.adversity.ipc.nursery import ForkedServing, Nursery
+from tests.adversity.ipc.nursery import ForkedServing
 from tests.adversity.ipc.proxy import Faults, FaultyProxy
 from tests.ipcserver.serving import IPCSERVER
+from tests.peers import require
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.adversity.ipc.nursery import Nursery
 
 ROUND = 50
 """Kills between two looks at the histories."""
@@ -41,13 +45,49 @@ LIMITS = ("--limit", "lease_ms=5000", "--limit", "msgmnb=50000000")
 """What a killed client had must be back after its lease; no sender waits for room."""
 
 
-def torment(directory: Path, kills: int, seed: int, *, longest_life: float) -> Counter[str]:
-    """Kill, cut, delay, duplicate and reorder; then prove that nobody was wronged. Return the figures."""
+def end_at_a_system_call(server: ForkedServing, chance: random.Random) -> None:
+    """Have a life end by SIGKILL on its way into a call that writes or syncs."""
+    assert server.child is not None
+    calls = "pwrite64,fdatasync,fsync,ftruncate"
+    inject = f"inject={calls}:signal=KILL:when={chance.randrange(1, 200)}"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-o", "/dev/null", "-p", str(server.child.pid), "-e", f"trace={calls}", "-e", inject],
+        stderr=subprocess.DEVNULL,
+    )
+    assert server.child.wait() == -signal.SIGKILL
+    tracer.wait(20)
+
+
+def torment(
+    nursery: Nursery,
+    directory: Path,
+    kills: int,
+    seed: int,
+    *,
+    longest_life: float,
+    snapshot_commands: int,
+    way: Literal["kill -9", "kill -9 at a system call", "SIGTERM"] = "kill -9",
+) -> Counter[str]:
+    """Kill, cut, delay, duplicate and reorder; then prove that nobody was wronged.
+
+    Args:
+        nursery: Forks everybody.
+        directory: For everything.
+        kills: How many lives of the server end.
+        seed: What all choices come from.
+        longest_life: In seconds; most are much shorter.
+        snapshot_commands: After how many commands a snapshot is taken: so that ends come then, too.
+        way: How lives end.
+
+    Returns:
+        How often what happened.
+    """
     chance = random.Random(seed)
     figures: Counter[str] = Counter()
     with (
-        Nursery() as nursery,
-        ForkedServing(nursery, directory, *LIMITS) as server,
+        ForkedServing(
+            nursery, directory, *LIMITS, changes={"IPCSERVER_SNAPSHOT_COMMANDS": str(snapshot_commands)}
+        ) as server,
         FaultyProxy(lambda: server.port, random.Random(seed + 1), Faults()) as proxy,
     ):
         with connect(server.tcp) as ipc:
@@ -58,7 +98,12 @@ def torment(directory: Path, kills: int, seed: int, *, longest_life: float) -> C
         crowd = Crowd(nursery, directory, addresses, queue=queue.id, semaphores=semaphores.id, seed=seed)
         crowd.start(sender=3, receiver=3, holder=3, adder=3, mayfly=1, pump=2, drain=2)
         while figures["kills"] < kills:
-            if chance.random() < 0.1:
+            if way == "kill -9 at a system call":
+                end_at_a_system_call(server, chance)
+                figures["kills"] += 1
+                server.start()
+                continue
+            if chance.random() < 0.1 and way == "kill -9":
                 server.kill()
                 server.begin()
                 time.sleep(chance.uniform(0, 0.08))
@@ -70,7 +115,12 @@ def torment(directory: Path, kills: int, seed: int, *, longest_life: float) -> C
                     crowd.kill_one(chance)
                     life /= 2
                 time.sleep(life)
-            server.kill()
+            if way == "SIGTERM":
+                asked = time.monotonic()
+                assert server.stop() == 0
+                assert time.monotonic() - asked < 5
+            else:
+                server.kill()
             figures["kills"] += 1
             server.start()
         time.sleep(0.5)
@@ -92,7 +142,7 @@ def torment(directory: Path, kills: int, seed: int, *, longest_life: float) -> C
     print(f"seed {seed}: {dict(figures)}; a start took {starts[len(starts) // 2]:.3f} s, {starts[-1]:.3f} s at most")
     found = faults(events, capacity=INITIAL)
     kinds = Counter(fault.partition(":")[0] for fault in found)
-    summary.add("kill -9", {**figures, **{kind: kinds[kind] for kind in KINDS}})
+    summary.add(way, {**figures, **{kind: kinds[kind] for kind in KINDS}})
     assert found == [], f"seed {seed}"
     journal = server.state / "journal.sqlite"
     check = subprocess.run([*IPCSERVER, "journal", "check", str(journal)], capture_output=True, text=True, check=False)
@@ -102,22 +152,46 @@ def torment(directory: Path, kills: int, seed: int, *, longest_life: float) -> C
 
 
 def test_nothing_is_lost_or_done_twice_while_servers_and_clients_are_killed_and_the_network_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nursery: Nursery, tmp_path: Path
 ) -> None:
-    # So that kills come while snapshots are being taken, too.
-    monkeypatch.setenv("IPCSERVER_SNAPSHOT_COMMANDS", "150")
-    figures = torment(tmp_path, 6, secrets.randbits(32), longest_life=0.6)
+    figures = torment(nursery, tmp_path, 6, secrets.randbits(32), longest_life=0.6, snapshot_commands=150)
     assert figures["send"] > 20
     assert figures["snapshot after batch"] > 0
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("number", range((int(os.environ.get("IPC_TORTURE_KILLS", "300")) + ROUND - 1) // ROUND))
-def test_nothing_is_lost_or_done_twice_in_hundreds_of_kills(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setenv("IPCSERVER_SNAPSHOT_COMMANDS", "1000")
+def test_nothing_is_lost_or_done_twice_in_hundreds_of_kills(nursery: Nursery, tmp_path: Path, number: int) -> None:
     seed = int(os.environ.get("IPC_TORTURE_SEED", secrets.randbits(32)))
-    figures = torment(tmp_path, ROUND, seed, longest_life=1.6)
+    figures = torment(nursery, tmp_path, ROUND, seed, longest_life=1.6, snapshot_commands=1000)
     assert figures["send"] > 1000
     assert figures["snapshot after batch"] > 0
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.torture)])
+def test_nothing_is_lost_or_done_twice_when_lives_end_on_their_way_into_a_system_call(
+    nursery: Nursery, tmp_path: Path, kills: int
+) -> None:
+    """Between any two steps of a commit, a checkpoint or the saving of a snapshot."""
+    require("strace")
+    figures = torment(
+        nursery,
+        tmp_path,
+        kills,
+        secrets.randbits(32),
+        longest_life=0,
+        snapshot_commands=500,
+        way="kill -9 at a system call",
+    )
+    assert figures["send"] > kills
+
+
+@pytest.mark.parametrize("stops", [2, pytest.param(100, marks=pytest.mark.torture)])
+def test_nothing_is_lost_or_done_twice_when_the_server_is_told_to_stop_under_load(
+    nursery: Nursery, tmp_path: Path, stops: int
+) -> None:
+    """Each stop ends with status 0 within five seconds."""
+    figures = torment(
+        nursery, tmp_path, stops, secrets.randbits(32), longest_life=0.6, snapshot_commands=1000, way="SIGTERM"
+    )
+    assert figures["send"] > stops

@@ -77,11 +77,9 @@ def calls() -> list[bytes]:
     credential = encode_opaque_auth(user.flavor, user.encode())
     found = [encode_call(1, PROGRAM, 1, number, credential=credential) for number in (0, 5, 20, 27)]
     for command in program(1, 2000):
-        body: Any = command.body
-        if body.op not in {machine.OP_TICK, machine.OP_CONNECTION_CLOSED, machine.OP_SERVER_STARTED}:
-            argument = getattr(body, next(iter(body.__slots__)))
-            head = encode_call(command.xid, PROGRAM, 1, body.op, credential=credential)
-            found.append(head + xdr.encode(type(argument), argument))
+        if command.op not in {machine.OP_TICK, machine.OP_CONNECTION_CLOSED, machine.OP_SERVER_STARTED}:
+            head = encode_call(command.xid, PROGRAM, 1, command.op, credential=credential)
+            found.append(head + xdr.encode(type(command.args), command.args))
     return found
 
 
