@@ -50,6 +50,7 @@ class Command(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a section for each subcommand."""
+        self.env.note_reread()  # the command may have changed anywhere
         name = self.arguments[0]
         top = manpages.page(name)
         made: list[nodes.Node] = [*text(top), *options(top)]

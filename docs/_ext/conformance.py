@@ -31,7 +31,7 @@ class Conformance(SphinxDirective):
         summary = "; ".join(f"{counts[word]} {text}" for word, text in STATUS.items() if counts[word])
         left = "; ".join(f"{row['section']} ({row['why']})" for row in data["nothing_required"])
         made: list[nodes.Node] = [
-            nodes.paragraph("", f"{data['title']}: {len(rows)} requirements: {summary}."),
+            nodes.paragraph("", f"“{data['title']}”. {len(rows)} requirements: {summary}."),
             nodes.paragraph("", f"Sections that require nothing: {left}."),
         ]
         section = ""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COMMANDS = ("ipcserver", "oncrpc", "rpcbind-reg", "xdr")
 WRITTEN = [ROOT / "contrib" / "man" / f"{name}.1" for name in COMMANDS]
 
+PAGES = [*WRITTEN, *sorted((ROOT / "clients" / "c").glob("*.[1-9]"))]
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,7 +32,7 @@ def test_a_manual_page_is_what_the_command_says_of_itself_now(page: Path, made: 
     assert page.read_text() == (made / page.name).read_text(), "make generate writes it"
 
 
-@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "clients/c/ipcclient.3"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_manual_page_is_shown_without_a_warning(page: Path) -> None:
     require("groff")
     done = subprocess.run(
@@ -40,7 +42,7 @@ def test_a_manual_page_is_shown_without_a_warning(page: Path) -> None:
     assert "SEE ALSO" in re.sub("\x1b\\[[0-9]*m|.\x08", "", done.stdout)
 
 
-@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "clients/c/ipcclient.3"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_manual_page_keeps_to_the_macros(page: Path) -> None:
     require("mandoc")
     done = subprocess.run(
