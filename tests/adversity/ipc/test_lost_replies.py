@@ -26,8 +26,8 @@ from oncrpc.errors import RPCError
 from oncrpc.message import encode_call
 from oncrpc.records import frame_record
 from tests.adversity import summary
+from tests.adversity.ipc.nursery import ForkedServing
 from tests.adversity.ipc.proxy import Faults, FaultyProxy
-from tests.ipcserver.serving import Serving
 from tests.peers import Background, wait_until
 
 import xdr  # isort: skip
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipcserver.client import Queue
-    from tests.adversity.ipc.nursery import ForkedServing
+    from tests.adversity.ipc.nursery import Nursery
 
 
 def emptied(queue: Queue) -> list[bytes]:
@@ -216,10 +216,15 @@ with connect(sys.argv[1]) as ipc:
     ],
     ids=" then ".join,
 )
-def test_what_a_dead_holder_took_is_given_back_once_within_its_lease(tmp_path: Path, deaths: tuple[str, ...]) -> None:
+def test_what_a_dead_holder_took_is_given_back_once_within_its_lease(
+    nursery: Nursery, tmp_path: Path, deaths: tuple[str, ...]
+) -> None:
     """The client is killed, the server, or both in either order; who only lost the server keeps what it holds."""
-    lease = 1
-    with Serving(tmp_path, "--limit", f"lease_ms={lease}000") as server, connect(server.tcp) as ipc:
+    lease = 3  # longer than a client's longest pause between two tries to come back
+    with (
+        ForkedServing(nursery, tmp_path, "--limit", f"lease_ms={lease}000") as server,
+        connect(server.tcp) as ipc,
+    ):
         semaphores = ipc.semget(nsems=1)
         semaphores.set_value(0, 1)
         with Background(
