@@ -123,7 +123,7 @@ def reading(file: Path, messages: int, host: Host) -> list[str]:
     ports = dict.fromkeys((host.ready.port, host.ready.portmapper))
     decode = " ".join(f"-d {netid}.port=={port},rpc" for port in ports for netid in ("tcp", "udp"))
     return [
-        f"{messages} messages are in {file}. To read them:",
+        f"{messages} messages are in the capture file. To read them:",
         f"  tshark -r {file} {decode} -o rpc.dissect_unknown_programs:TRUE",
     ]
 
