@@ -148,11 +148,11 @@ def traffic(page: Page, server: Server) -> None:
     page.wait_for_selector(".call:has-text('RIPC_MSGSND')")
     page.click("#pause")
     page.locator(".call", has_text="RIPC_MSGSND").last.click()
-    field = page.locator(".tree li", has_text="mtext").last
-    field.wait_for()
-    field.hover()
+    text = page.locator("#detail .hex").first.locator("[data-part]").last
+    text.wait_for()
     page.evaluate("document.querySelector('.call[aria-current=true]').scrollIntoView()")
     page.evaluate("scrollBy(0, -120)")
+    text.hover()
 
 
 def explain(page: Page, server: Server) -> None:
