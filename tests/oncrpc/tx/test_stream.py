@@ -8,7 +8,7 @@ import socket
 from itertools import cycle, repeat
 from typing import TYPE_CHECKING, cast
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oncrpc.limits import Limits
@@ -131,20 +131,30 @@ class ScriptedStreams:
         raise AssertionError(transport.session.reason)
 
 
+_LENGTH = st.one_of(st.sampled_from([0, 40, 44, 4095, 4096, 16384, 65536, 1 << 20]), st.integers(20, 300_000))
+_SMALL = st.one_of(st.none(), st.integers(0, 64))
+_LARGE = st.sampled_from([4000, 16384, 20_000, 70_000, 150_000])
+
+
 @settings(deadline=None)
-@given(data=st.data())
-def test_however_reads_and_writes_are_cut_every_call_is_answered_once_and_in_order(data: st.DataObject) -> None:
-    sizes = data.draw(
-        st.lists(
-            st.one_of(st.none(), st.integers(0, 64), st.sampled_from([4000, 16384, 20_000, 70_000, 150_000])),
-            min_size=1,
-            max_size=80,
-        )
-    )
-    fragment = data.draw(st.sampled_from([0, 0, 0, 9_000]))
-    length = st.one_of(st.sampled_from([0, 1, 40, 44, 4095, 4096, 16384, 65536, 1 << 20]), st.integers(1, 300_000))
-    reads = cycle([*data.draw(st.lists(length, max_size=6)), 1 << 20])
-    writes = cycle([*data.draw(st.lists(length, max_size=6)), 1 << 20])
+@given(
+    sizes=st.lists(_SMALL, min_size=1, max_size=60) | st.lists(_SMALL | _LARGE, min_size=1, max_size=8),
+    fragment=st.sampled_from([0, 0, 0, 9_000]),
+    lengths_read=st.lists(_LENGTH, max_size=6),
+    lengths_written=st.lists(_LENGTH, max_size=6),
+    turns_written=st.lists(st.booleans(), max_size=6),
+)
+@example([None] * 30, 0, [44], [30, 0], [False] * 5)
+@example([None, *[65_536] * 40], 0, [262_144], [65_000], [False])
+def test_however_reads_and_writes_are_cut_every_call_is_answered_once_and_in_order(
+    sizes: list[int | None],
+    fragment: int,
+    lengths_read: list[int],
+    lengths_written: list[int],
+    turns_written: list[bool],
+) -> None:
+    reads, writes = (cycle(each if any(each) else [1 << 20]) for each in (lengths_read, lengths_written))
+    writable = cycle([*turns_written, True])
     calls, replies = [], []
     for xid, size in enumerate(sizes):
         head = xid.to_bytes(4, "big") + bytes(3) + b"\1" + bytes(16)
@@ -163,12 +173,12 @@ def test_however_reads_and_writes_are_cut_every_call_is_answered_once_and_in_ord
     session = StreamSession(server, 1, Peer("127.0.0.1", 7), "tcp", wake=transport.wake)
     transport.start(session)
     expected = b"".join(replies)
-    for _ in range(20_000):
+    for _ in range(200_000):
         if len(connection.sent) >= len(expected):
             break
         if transport in streams.readers and transport.take():
             transport.give()
-        if transport in streams.writers:
+        if transport in streams.writers and next(writable):
             transport.doWrite()
         for each in [streams.waiting.pop() for _ in streams.waiting[:]]:
             each.turn()
