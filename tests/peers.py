@@ -60,6 +60,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "ip": "iproute2",
     "ipcrm": "util-linux",
     "ipcs": "util-linux",
+    "jq": "jq",
     "ldd": "libc-bin",
     "libtirpc": "libtirpc-dev",
     "make": "make",

@@ -143,7 +143,7 @@ def test_the_examples_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
         stack.callback(shell.close)
         if any("gcc" in block.body or "make -C" in block.body for block in found):
             require("gcc", "make", "rpcgen", "libtirpc")
-        for program in ("xxd", "rpcinfo", "ss"):
+        for program in ("jq", "rpcinfo", "ss", "xxd"):
             if any(re.search(rf"\b{program} ", block.body) for block in found):
                 require(program)
         if any(re.search(r"6600|[.:]600\b|localhost|IPCPROG|--port 600", block.body) for block in found):
