@@ -86,6 +86,8 @@ class Player:
             return
         at, pages, size = 0, self._paginate(screen), self.console.size
         while at < len(pages):
+            if self._keyboard is not None:  # what was pressed before there was this to read
+                self._keyboard.forget()
             drawn = self._draw(title, pages, at, screen)
             if self._wait(drawn):
                 at += 1
@@ -180,8 +182,6 @@ class Player:
             return True
         deadline = None if self.auto is None else time.monotonic() + self.auto
         size = self.console.size
-        if self._keyboard is not None:
-            self._keyboard.forget()
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             pressed = self._loop.run(
