@@ -164,6 +164,10 @@ unsigned ipcc__portmap(const struct sockaddr *host, socklen_t length, long timeo
 
 /* 1: readable (or at its end); 0: time is up; -1: a signal was caught. fd -1: only sleeps. */
 int ipcc__wait(int fd, long ms, const struct ipcc__mask *mask);
+/* Which file a descriptor stands for; -1 if for none. */
+int ipcc__which(int fd, struct ipcc__file *file);
+/* The effective user and group; returns the number of further groups, -1 if there are more than room. */
+int ipcc__user(uid_t *uid, gid_t *gid, gid_t *groups, int room);
 void ipcc__extra_msqid(struct msqid_ds *to, const ripc_msqid_ds *from);
 void ipcc__extra_semid(struct semid_ds *to, const ripc_semid_ds *from);
 /* Commands that only Linux has; -1 and EINVAL for others. */

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -88,20 +87,16 @@ ipcc__random(void *bytes, size_t count)
 void
 ipcc__know(int fd, struct ipcc__file *file)
 {
-    struct stat status;
-
-    memset(&status, 0, sizeof status);
-    (void)fstat(fd, &status);
-    file->device = status.st_dev;
-    file->inode = status.st_ino;
+    memset(file, 0, sizeof *file);
+    (void)ipcc__which(fd, file);
 }
 
 int
 ipcc__is(int fd, const struct ipcc__file *file)
 {
-    struct stat status;
+    struct ipcc__file found;
 
-    return fstat(fd, &status) == 0 && status.st_dev == file->device && status.st_ino == file->inode;
+    return ipcc__which(fd, &found) == 0 && found.device == file->device && found.inode == file->inode;
 }
 
 int

@@ -60,6 +60,8 @@ credential(char *data, u_int room, u_int *used)
     struct authunix_parms parms;
     char name[256];
     gid_t groups[256];
+    uid_t uid;
+    gid_t gid;
     XDR xdrs;
     int count;
     bool_t done;
@@ -73,7 +75,7 @@ credential(char *data, u_int room, u_int *used)
     name[0] = '\0';
     (void)gethostname(name, sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    count = getgroups((int)(sizeof groups / sizeof groups[0]), groups);
+    count = ipcc__user(&uid, &gid, groups, (int)(sizeof groups / sizeof groups[0]));
     if (count < 0)
         count = 0;
     if (count > MOST_GROUPS)
@@ -82,8 +84,8 @@ credential(char *data, u_int room, u_int *used)
         ids[i] = groups[i];
     parms.aup_time = 0;         /* the same call sent again is the same bytes */
     parms.aup_machname = name;
-    parms.aup_uid = geteuid();
-    parms.aup_gid = getegid();
+    parms.aup_uid = uid;
+    parms.aup_gid = gid;
     parms.aup_len = (u_int)count;
     parms.aup_gids = ids;
     xdrmem_create(&xdrs, data, room, XDR_ENCODE);
