@@ -18,6 +18,7 @@ from ipcserver.client import connect
 from ipcserver.errors import IPCError
 from oncrpc import sync
 from oncrpc.errors import RPCError
+from tests.adversity import summary
 from tests.ipcserver.journal.test_sqlite import fill, small_disk
 from tests.ipcserver.serving import Serving
 from tests.peers import Background, require, unavailable, wait_until
@@ -49,13 +50,14 @@ def traced(server: Serving, log: Path, *options: str) -> Iterator[None]:
         tracer.stderr.close()
 
 
-def test_no_answer_leaves_before_its_sync(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [100, pytest.param(1200, marks=pytest.mark.torture)])
+def test_no_answer_leaves_before_its_sync(tmp_path: Path, rounds: int) -> None:
     """D2: each reply to a call that changes something follows the sync of its batch, in the order of system calls."""
     log = tmp_path / "trace"
     with Serving(tmp_path) as server, connect(server.tcp) as ipc:
         queue = ipc.msgget()
         with traced(server, log, "-e", "trace=fdatasync,sendto,pwrite64"):
-            for number in range(100):
+            for number in range(rounds):
                 queue.send(b"%d" % number)
                 queue.receive()
     synced = False
@@ -70,7 +72,8 @@ def test_no_answer_leaves_before_its_sync(tmp_path: Path) -> None:
             assert synced, f"answered before the sync: {line}"
             answers += 1
             synced = False
-    assert answers >= 200
+    assert answers >= 2 * rounds
+    summary.add("order of system calls", {"answers": answers, "before their sync": 0})
 
 
 def test_a_failed_sync_is_told_and_what_was_told_is_true_after_a_crash(tmp_path: Path) -> None:
