@@ -63,7 +63,7 @@ bench: $(VENV)/.test
 	for program in benchmarks/[!_]*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
 torture: $(VENV)/.test
-	$(BIN)/python -m pytest -m torture -p no:cacheprovider --override-ini=addopts= tests $(TESTS)
+	$(BIN)/python -m pytest -m torture -p no:cacheprovider --override-ini=addopts= --override-ini=faulthandler_timeout=1800 tests $(TESTS)
 
 fuzz: $(VENV)/.test $(VENV)/.fuzz
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses=$(JOBS) -m fuzz --override-ini=addopts= tests $(TESTS)
