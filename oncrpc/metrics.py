@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
@@ -21,6 +21,8 @@ __all__ = ["CounterCollector", "Metrics"]
 _BUCKETS: Final = (0.00001, 0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60, 600)
 _SIZES: Final = (64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304)
 _UNKNOWN: Final = "unknown"
+
+_Found: TypeAlias = tuple[Counter, Histogram, Histogram, Histogram]
 
 
 class Metrics(Observer):
@@ -54,6 +56,8 @@ class Metrics(Observer):
         self._open = Gauge(f"{prefix}_connections_open", "Connections there are.", ("transport",), registry=registry)
         self._notices = Counter(f"{prefix}_notices", "Things worth a log line.", ("kind",), registry=registry)
 
+        self._found: dict[tuple[int, str, int, str, str, str], _Found] = {}
+
     def call_started(self, call: CallSeen) -> None:  # noqa: ARG002 - as the hook
         """One more in hand."""
         self._in_hand.inc()
@@ -61,6 +65,16 @@ class Metrics(Observer):
     def call_ended(self, call: CallSeen) -> None:
         """One less, and what became of it."""
         self._in_hand.dec()
+        key = call.program, call.program_name, call.version, call.procedure_name, call.netid, call.outcome
+        found = self._found.get(key) or self._find(call, key)
+        found[0].inc()
+        found[1].observe(call.seconds)
+        found[2].observe(call.request_bytes)
+        if call.reply_bytes:
+            found[3].observe(call.reply_bytes)
+
+    def _find(self, call: CallSeen, key: tuple[int, str, int, str, str, str]) -> _Found:
+        """Look up what counts such calls; remembered where peers cannot choose the key, for it costs most of it all."""
         known = bool(call.procedure_name)
         labels = (
             call.program_name or (str(call.program) if known else _UNKNOWN),
@@ -68,11 +82,15 @@ class Metrics(Observer):
             call.procedure_name or _UNKNOWN,
             call.netid,
         )
-        self._calls.labels(*labels, call.outcome).inc()
-        self._seconds.labels(*labels).observe(call.seconds)
-        self._request.labels(*labels).observe(call.request_bytes)
-        if call.reply_bytes:
-            self._reply.labels(*labels).observe(call.reply_bytes)
+        found = (
+            self._calls.labels(*labels, call.outcome),
+            self._seconds.labels(*labels),
+            self._request.labels(*labels),
+            self._reply.labels(*labels),
+        )
+        if known:
+            self._found[key] = found
+        return found
 
     def connection_opened(self, connection: Connection) -> None:
         """One more."""

@@ -97,6 +97,7 @@ class Console:
     def __init__(self, service: IPCService, host: str, port: int, *, reactor: Any) -> None:
         self.service, self.host, self.port, self._reactor = service, host, port, reactor
         self.recorder = Recorder(Programs([IPCPROG_1_Server, Portmapper, Rpcbind3, Rpcbind4]), wall=time.time)
+        self.recorder.watched = False
         self.actor = Actor(service.config, service.replica) if service.config.console_actions else None
         self.registry, self._metrics = _metrics()
         self._socket: socket.socket | None = None
@@ -251,7 +252,7 @@ class Console:
         gone.addBoth(lambda _: self._gone(listener))
         listener.send("state", json.dumps(self.state()))
         if not self._ticking.running:
-            self.recorder.changed.clear()
+            self.recorder.watched = True
             self._ticking.start(INTERVAL, now=False)
         return True
 
@@ -260,6 +261,11 @@ class Console:
             self._listeners.remove(listener)
         if not self._listeners and self._ticking.running:
             self._ticking.stop()
+            self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
+        self.recorder.watched = False
+        self.recorder.changed.clear()
 
     def _tick(self) -> None:
         """Send what changed, made once for all; nothing is made while nobody listens."""

@@ -43,7 +43,9 @@ _KINDS: Final = 64
 """Different outcomes and procedures that are counted; peers choose some of them."""
 _BUCKETS: Final = 26
 _CALL_HEAD: Final = 24
+_IS_CALL: Final = bytes(4)
 _NOT_KNOWN: Final = "other"
+_GOOD: Final = frozenset({"SUCCESS", "REPLAYED"})
 _LANES: Final = ("server", "portmapper", RPCBIND)
 
 
@@ -81,10 +83,9 @@ class Exchange:
         peer: Who called.
         netid: How.
         connection: Number of the connection; 0 for datagrams.
-        xid: Transaction id.
+        key: What its reply is found by; the transaction id is the last of it.
         call: The call's message.
         reply: The answer; None if there is none yet.
-        title: Program, version and procedure.
         outcome: What became of it; "" while that is not known.
     """
 
@@ -93,12 +94,25 @@ class Exchange:
     peer: Peer
     netid: str
     connection: int
-    xid: int
+    key: tuple[Any, ...]
     call: Message
     reply: Message | None = None
-    numbers: tuple[int, int, int] = (0, 0, 0)
-    title: str = ""
     outcome: str = ""
+
+    @property
+    def xid(self) -> int:
+        """Transaction id."""
+        number: int = self.key[-1]
+        return number
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """Program, version and procedure; zeros if the message is too short to say."""
+        head = self.call.data
+        if len(head) < _CALL_HEAD:
+            return 0, 0, 0
+        program, version, procedure = (int.from_bytes(head[at : at + 4], "big") for at in (12, 16, 20))
+        return program, version, procedure
 
     @property
     def bytes_kept(self) -> int:
@@ -127,9 +141,9 @@ class Recorder:
 
     Attributes:
         exchanges: By number, oldest first.
+        watched: Whether anybody wants to know what changed.
         changed: Numbers of those that changed since somebody emptied it.
         outcomes: Calls that ended, by outcome.
-        procedures: Calls that ended, by name.
         version: Another one whenever something changed.
     """
 
@@ -140,12 +154,14 @@ class Recorder:
         self._wall = wall
         self._most, self._total, self._bytes, self._next = calls, total, 0, 1
         self.exchanges: OrderedDict[int, Exchange] = OrderedDict()
+        self.watched = True
         self.changed: dict[int, None] = {}
         self.outcomes: Counter[str] = Counter()
-        self.procedures: Counter[str] = Counter()
+        self._procedures: Counter[Any] = Counter()
         self.version = 0
         self._by_key: dict[tuple[Any, ...], Exchange] = {}
         self._seconds: deque[_Second] = deque(maxlen=SECONDS)
+        self._second = _Second(-1)
 
     def tap(self, lane: str) -> Observer:
         """Return an observer for a server.
@@ -157,70 +173,78 @@ class Recorder:
 
     def message(self, lane: str, seen: MessageSeen) -> None:
         """Keep a message."""
-        kept = _head(seen.parts, MESSAGE_BYTES)
-        size = sum(len(part) for part in seen.parts)
+        parts = seen.parts
+        if len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) <= MESSAGE_BYTES:
+            kept = parts[0]
+            size = len(kept)
+        else:
+            size = sum(map(len, parts))
+            kept = b"".join(parts) if size <= MESSAGE_BYTES else _head(parts, MESSAGE_BYTES)
         if size < 2 * 4:
             return
-        message = Message(kept, size, self._wall(), seen.local, tuple(seen.fragments))
         key = _key(lane, seen.netid, seen.connection, seen.peer, int.from_bytes(kept[:4], "big"))
-        is_call = not int.from_bytes(kept[4:8], "big")
+        is_call = kept[4:8] == _IS_CALL
         if seen.outgoing == is_call:  # calls back to a client, and replies that answer them: not ours to show
             return
+        message = Message(kept, size, self._wall(), seen.local, tuple(seen.fragments))
         if is_call:
-            self._add(key, lane, seen, message)
-        elif (exchange := self._by_key.get(key)) is not None:
-            self._bytes += len(message.data) - (0 if exchange.reply is None else len(exchange.reply.data))
+            exchange = Exchange(self._next, lane, seen.peer, seen.netid, seen.connection, key, message)
+            self._next += 1
+            self.exchanges[exchange.number] = exchange
+            self._by_key[key] = exchange
+        else:
+            found = self._by_key.get(key)
+            if found is None:
+                return
+            exchange = found
+            if exchange.reply is not None:
+                self._bytes -= len(exchange.reply.data)
             exchange.reply = message
             if lane == RPCBIND:
                 exchange.outcome = _outcome(kept)
-            self._touch(exchange)
-            self._trim()
-
-    def _add(self, key: tuple[Any, ...], lane: str, seen: MessageSeen, message: Message) -> None:
-        exchange = Exchange(self._next, lane, seen.peer, seen.netid, seen.connection, key[-1], message)
-        self._next += 1
-        head = message.data
-        if len(head) >= _CALL_HEAD:
-            program, version, procedure = (int.from_bytes(head[at : at + 4], "big") for at in (12, 16, 20))
-            exchange.numbers = program, version, procedure
-            name = self.programs.procedure_name(program, version, procedure)
-            exchange.title = f"{self.programs.name(program)}.{version} {name}"
-        self.exchanges[exchange.number] = exchange
-        self._by_key[key] = exchange
-        self._bytes += len(head)
+        self._bytes += len(kept)
         self._touch(exchange)
-        self._trim()
+        while self._bytes > self._total or len(self.exchanges) > self._most:
+            self._forget_oldest()
 
-    def _trim(self) -> None:
-        while self.exchanges and (len(self.exchanges) > self._most or self._bytes > self._total):
-            number, gone = self.exchanges.popitem(last=False)
-            self._bytes -= gone.bytes_kept
-            self.changed.pop(number, None)
-            key = _key(gone.lane, gone.netid, gone.connection, gone.peer, gone.xid)
-            if self._by_key.get(key) is gone:
-                del self._by_key[key]
+    def _forget_oldest(self) -> None:
+        number, gone = self.exchanges.popitem(last=False)
+        self._bytes -= gone.bytes_kept
+        self.changed.pop(number, None)
+        if self._by_key.get(gone.key) is gone:
+            del self._by_key[gone.key]
 
     def _touch(self, exchange: Exchange) -> None:
         self.version += 1
-        self.changed[exchange.number] = None
+        if self.watched:
+            self.changed[exchange.number] = None
 
     def ended(self, lane: str, call: CallSeen) -> None:
         """Count a call that ended, and note what became of it."""
         self.version += 1
-        known = f"{call.program_name}.{call.version} {call.procedure_name}" if call.procedure_name else _NOT_KNOWN
-        _count(self.procedures, known)
+        _count(self._procedures, (call.program_name, call.version, call.procedure_name))
         _count(self.outcomes, call.outcome)
         at = int(self._wall())
-        if not self._seconds or self._seconds[-1].at != at:
-            self._seconds.append(_Second(at))
-        second = self._seconds[-1]
+        second = self._second
+        if second.at != at:
+            second = self._second = _Second(at)
+            self._seconds.append(second)
         second.calls += 1
-        second.errors += call.outcome not in {"SUCCESS", "REPLAYED"}
+        if call.outcome not in _GOOD:
+            second.errors += 1
         second.latencies[min(_BUCKETS - 1, int(call.seconds * 1e6).bit_length())] += 1
         exchange = self._by_key.get(_key(lane, call.netid, call.connection, call.peer, call.xid))
         if exchange is not None:
             exchange.outcome = call.outcome
             self._touch(exchange)
+
+    @property
+    def procedures(self) -> Counter[str]:
+        """Calls that ended, by name."""
+        found: Counter[str] = Counter()
+        for each, count in self._procedures.items():
+            found[_NOT_KNOWN if each == _NOT_KNOWN or not each[2] else f"{each[0]}.{each[1]} {each[2]}"] += count
+        return found
 
     # -- for the page ----------------------------------------------------------------------------------------
 
@@ -239,6 +263,11 @@ class Recorder:
     def summary(self, exchange: Exchange) -> dict[str, Any]:
         """Return what a list shows of a call."""
         done = exchange.reply is not None or exchange.outcome != ""
+        program, version, procedure = exchange.numbers
+        title = "not a call"
+        if len(exchange.call.data) >= _CALL_HEAD:
+            name = self.programs.procedure_name(program, version, procedure)
+            title = f"{self.programs.name(program)}.{version} {name}"
         return {
             "number": exchange.number,
             "lane": exchange.lane,
@@ -247,10 +276,10 @@ class Recorder:
             "connection": exchange.connection,
             "xid": exchange.xid,
             "at": exchange.call.at,
-            "title": exchange.title or "not a call",
-            "program": exchange.numbers[0],
-            "version": exchange.numbers[1],
-            "procedure": exchange.numbers[2],
+            "title": title,
+            "program": program,
+            "version": version,
+            "procedure": procedure,
             "call_bytes": exchange.call.size,
             "reply_bytes": 0 if exchange.reply is None else exchange.reply.size,
             "done": done,
@@ -383,7 +412,7 @@ def _head(parts: Iterable[bytes | bytearray], most: int) -> bytes:
     return b"".join(taken)
 
 
-def _count(counter: Counter[str], name: str) -> None:
+def _count(counter: Counter[Any], name: Any) -> None:
     counter[name if name in counter or len(counter) < _KINDS else _NOT_KNOWN] += 1
 
 

@@ -172,3 +172,10 @@ def test_connections_of_different_servers_are_different_streams_of_a_capture() -
         found.message(lane, message(call(5), netid="local", peer=Peer("", 0)))
     captured = read_messages(found.capture(None)).messages
     assert [each.xid for each in captured] == [5, 5]
+
+
+def test_what_changed_is_not_noted_while_nobody_looks() -> None:
+    found = recorder()
+    found.watched = False
+    found.message("server", message(call(1)))
+    assert found.changed == {}
