@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -34,6 +35,11 @@ __all__ = ["CONSOLE", "Settings", "run"]
 
 CONSOLE: Final = (HOST, 8600)
 """Where the console is, unless it is said otherwise. (Browsers refuse port 6000: it was X11's.)"""
+
+_PREFIX: Final = "ipcserver-demo-"
+_ROOM: Final = len("/" + "x" * 8 + "/socket")
+_LONGEST: Final = 103
+"""Bytes of the path of a local socket: 107 on Linux, 103 elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ def run(settings: Settings, console: Console) -> None:
     """
     with ExitStack() as stack:
         stack.enter_context(_signals())
-        folder = Path(tempfile.mkdtemp(prefix="ipcserver-demo-"))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temporary()))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         loop = Loop()
         stack.callback(loop.close)
@@ -110,6 +116,12 @@ def run(settings: Settings, console: Console) -> None:
     if capture is not None and settings.record is not None:
         for line in reading(settings.record, capture.messages, stage.host):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _temporary() -> str:
+    """Return where temporary files go: where the system has them, unless the path of a local socket gets too long."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) + len(_PREFIX) + _ROOM <= _LONGEST else "/tmp"  # noqa: S108 - mkdtemp()
 
 
 def reading(file: Path, messages: int, host: Host) -> list[str]:

@@ -169,6 +169,7 @@ class _Machine:
             listen=(HOST,),
             port=probe.port,
             state=folder / "state",
+            socket=folder / "socket",
             portmapper="none",
             trust=tuple(Trust.parse(text) for text in settings["trust"]),
             console=self._console(settings["console"], may_move=settings["console_may_move"]),

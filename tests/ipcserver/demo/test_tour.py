@@ -13,9 +13,11 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -26,7 +28,6 @@ from tests.peers import environment, require, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FREE: Final = ("--port", "0", "--portmapper-port", "0")
 SECONDS: Final = 120
@@ -58,8 +59,8 @@ class Whole:
     """A tour from its beginning to its end."""
 
     output: str
-    capture: Path
-    folder: Path
+    left: list[str]
+    """temporary files after it"""
 
     @property
     def command(self) -> list[str]:
@@ -74,17 +75,23 @@ class Whole:
         return " ".join(" ".join(found).split())
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A place for temporary files with a short name: a local socket is to be in it."""
+    with tempfile.TemporaryDirectory(prefix="tour-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("tour")
-    temporary = folder / "temporary"
-    temporary.mkdir()
     capture = folder / "tour.pcapng"
-    done = play(
-        temporary, "--auto", "0", "--console", "127.0.0.1:0", "--record", str(capture), COLUMNS="80", NO_COLOR="1"
-    )
+    arguments = ("--auto", "0", "--console", "127.0.0.1:0", "--record", str(capture))
+    with tempfile.TemporaryDirectory(prefix="tour-") as temporary:
+        done = play(Path(temporary), *arguments, COLUMNS="80", NO_COLOR="1")
+        left = os.listdir(temporary)  # noqa: PTH208 - names
     assert (done.returncode, done.stderr) == (0, "")
-    return Whole(done.stdout, capture, temporary)
+    return Whole(done.stdout, left)
 
 
 def test_all_steps_are_played_in_order(tour: Whole) -> None:
@@ -172,7 +179,7 @@ def test_the_crash_is_one_and_the_message_is_there_after_it(tour: Whole) -> None
 
 
 def test_nothing_is_left_behind(tour: Whole) -> None:
-    assert list(tour.folder.iterdir()) == []
+    assert tour.left == []
 
 
 def test_tshark_reads_the_capture(tour: Whole) -> None:
@@ -201,16 +208,16 @@ def test_tshark_reads_the_capture(tour: Whole) -> None:
     assert [count > 3 for (_, procedure, _), count in again.items() if procedure == "12" and count > 1] == [True]
 
 
-def test_a_narrow_terminal_and_a_single_step_will_do(tmp_path: Path) -> None:
-    done = play(tmp_path, "--auto", "0", "--no-console", "--step", "9", COLUMNS="48")
+def test_a_narrow_terminal_and_a_single_step_will_do(temporary: Path) -> None:
+    done = play(temporary, "--auto", "0", "--no-console", "--step", "9", COLUMNS="48")
     assert (done.returncode, done.stderr) == (0, "")
     assert "8/9" not in done.stdout
     assert "9/9  A crash" in done.stdout
     assert [line for line in done.stdout.splitlines() if len(line) > 48] == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_one_line_and_no_tour(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_line_and_no_tour(temporary: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -218,20 +225,20 @@ def test_a_port_that_is_taken_is_one_line_and_no_tour(tmp_path: Path) -> None:
         for option, value in (
             ("--port", f"{port}"), ("--portmapper-port", f"{port}"), ("--console", f"127.0.0.1:{port}")
         ):  # fmt: skip
-            done = play(tmp_path, "--auto", "0", option, value)
+            done = play(temporary, "--auto", "0", option, value)
             assert done.returncode == 1
             assert re.fullmatch(rf"ipcserver: .*\b{port}\b.*in use.*\n", done.stderr)
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
-def test_without_a_terminal_it_says_what_to_do(tmp_path: Path) -> None:
-    done = play(tmp_path)
+def test_without_a_terminal_it_says_what_to_do(temporary: Path) -> None:
+    done = play(temporary)
     assert done.returncode == 2
     assert "--auto" in done.stderr
 
 
-def test_a_capture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    done = play(tmp_path, "--auto", "0", "--record", str(tmp_path / "no" / "such.pcapng"))
+def test_a_capture_that_cannot_be_written_is_one_line(temporary: Path) -> None:
+    done = play(temporary, "--auto", "0", "--record", str(temporary / "no" / "such.pcapng"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
@@ -287,13 +294,13 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    made = Terminal(tmp_path)
+def terminal(temporary: Path) -> Iterator[Terminal]:
+    made = Terminal(temporary)
     yield made
     made.close()
 
 
-def test_keys_turn_pages_jump_and_end(terminal: Terminal, tmp_path: Path) -> None:
+def test_keys_turn_pages_jump_and_end(terminal: Terminal, temporary: Path) -> None:
     terminal.wait_for("q ends")
     terminal.press("\n")
     terminal.wait_for("the steps")
@@ -306,12 +313,12 @@ def test_keys_turn_pages_jump_and_end(terminal: Terminal, tmp_path: Path) -> Non
     assert terminal.end() == 0
     assert "The tour is over" in terminal.text
     assert "\x1b[?25h" in terminal.text  # the cursor is back
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_leaves_no_process_and_no_file_behind(
-    number: signal.Signals, status: int, terminal: Terminal, tmp_path: Path
+    number: signal.Signals, status: int, terminal: Terminal, temporary: Path
 ) -> None:
     terminal.wait_for("q ends")
     found = re.search(r"in process (\d+)", terminal.text)
@@ -320,7 +327,7 @@ def test_a_signal_leaves_no_process_and_no_file_behind(
     terminal.process.send_signal(number)
     assert terminal.end() == status
     assert not alive(int(found[1]))
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_server_ends_with_a_tour_that_was_killed(terminal: Terminal) -> None:
