@@ -37,6 +37,8 @@ _IPV6_PKTINFO: Final[int | None] = getattr(socket, "IPV6_PKTINFO", None)
 _ANCILLARY: Final = 128
 # Events in a row that had all the datagrams that were looked for, before more are.
 _PATIENCE: Final = 8
+# Datagrams that are received before their replies are sent.
+_TOGETHER: Final = 8
 
 
 @implementer(IReadDescriptor)
@@ -70,7 +72,7 @@ class DatagramListener:
         self._enough = 0
         self._stopped = False
         bound.setblocking(False)
-        self._buffer = bytearray(server.limits.max_datagram)
+        self._most = server.limits.max_datagram
         # A wildcard socket answers from whatever address the route takes, and careful clients
         # ignore replies from an address they did not call.
         self._many_addresses = _ask_for_destination(bound)
@@ -103,38 +105,44 @@ class DatagramListener:
         self.stop()
 
     def doRead(self) -> None:
-        """Receive and answer, up to this turn's share."""
+        """Receive and answer, up to this turn's share.
+
+        The replies to some datagrams are sent together: the first may wake its client, which then has
+        work until the last is sent, and need not be woken for each.
+        """
         receive = self.datagrams.receive
         bound = self._socket
-        buffer = self._buffer
-        view = memoryview(buffer)
-        many = self._many_addresses
+        most = self._most
+        left = self._ahead
         way: Ancillary | None = None
-        for count in range(self._ahead):
-            try:
-                if many:
-                    size, ancillary, _flags, address = bound.recvmsg_into([buffer], _ANCILLARY)
-                    way = _way_back(ancillary)
-                else:
-                    size, address = bound.recvfrom_into(buffer)
-            except (BlockingIOError, InterruptedError):
-                self._ahead = max(1, count)
+        while left > 0:
+            replies: list[tuple[bytes, Any, Ancillary | None]] = []
+            emptied = False
+            for _ in range(min(left, _TOGETHER)):
+                left -= 1
+                try:
+                    if self._many_addresses:
+                        datagram, ancillary, _flags, address = bound.recvmsg(most, _ANCILLARY)
+                        way = _way_back(ancillary)
+                    else:
+                        datagram, address = bound.recvfrom(most)
+                except (BlockingIOError, InterruptedError):
+                    emptied = True
+                    break
+                except OSError:
+                    # A reply met a closed port before (ECONNREFUSED); the next datagram is another matter.
+                    if self._stopped:
+                        return
+                    continue
+                reply = receive(datagram, address, way)
+                if reply is not None:
+                    replies.append((reply, address, way))
+            for each in replies:
+                self.send(*each)
+            if emptied:
+                self._ahead = max(1, self._ahead - left - 1)
                 self._enough = 0
                 return
-            except OSError:
-                # A reply met a closed port before (ECONNREFUSED); the next datagram is another matter.
-                if self._stopped:
-                    return
-                continue
-            reply = receive(bytes(view[:size]), address, way)
-            if reply is not None:
-                try:
-                    if way:
-                        bound.sendmsg([reply], way, 0, address)
-                    else:
-                        bound.sendto(reply, address)
-                except OSError:
-                    self.unsent += 1
             if self._stopped:
                 return
         self._enough += 1
