@@ -40,8 +40,11 @@ POOL: Final = "pool"
 COUNTER: Final = "counter"
 """Semaphore 2: goes up only."""
 
-INITIAL: Final = {MUTEX: 1, POOL: 2, COUNTER: 0}
-"""What the semaphores begin with."""
+WORD: Final = "word"
+"""The first word of the segment: goes up only."""
+
+INITIAL: Final = {MUTEX: 1, POOL: 2, COUNTER: 0, WORD: 0}
+"""What the semaphores and the word begin with."""
 
 _SEMAPHORES: Final = (MUTEX, POOL, COUNTER)
 _MAYFLY_LEASE_MS: Final = 1000
@@ -56,8 +59,7 @@ class Crowd:
         nursery: Forks them.
         directory: For what they write down.
         addresses: Where they reach the server, by kind: ``tcp``, ``udp`` and ``direct``.
-        queue: The queue's id.
-        semaphores: The set's id.
+        objects: The ids of the queue, the set and the segment.
         seed: What their choices come from.
     """
 
@@ -66,16 +68,14 @@ class Crowd:
         nursery: Nursery,
         directory: Path,
         addresses: Mapping[str, str],
+        objects: tuple[int, int, int],
         *,
-        queue: int,
-        semaphores: int,
         seed: int,
     ) -> None:
         self._nursery = nursery
         self._directory = directory
         self._addresses = addresses
-        self._queue = queue
-        self._semaphores = semaphores
+        self._objects = objects
         self._seed = seed
         self._running: dict[str, Child] = {}
         self._died: dict[str, float] = {}
@@ -93,7 +93,7 @@ class Crowd:
 
     def _begin(self, name: str) -> None:
         address = self._addresses[name.split("-")[1]]
-        arguments = [name, address, str(self._path(name)), str(self._queue), str(self._semaphores), str(self._seed)]
+        arguments = [name, address, str(self._path(name)), str(self._seed), *map(str, self._objects)]
         self._running[name] = self._nursery.fork("client", arguments, self._directory / "clients.log")
 
     def _path(self, name: str) -> Path:
@@ -139,13 +139,14 @@ class Crowd:
                     self.failures.append(f"{ipc.info().sessions - 1} sessions do not end")
                     break
                 time.sleep(0.05)
-            queue = ipc.queue(self._queue)
+            queue = ipc.queue(self._objects[0])
             with suppress(IPCError):
                 while True:
                     with self._settled.call("drain", "receive") as event:
                         event.what = _name(queue.receive(nowait=True).text)
-            values = ipc.semaphore_set(self._semaphores).values()
-            for name, value in zip(_SEMAPHORES, values, strict=True):
+            values = ipc.semaphore_set(self._objects[1]).values()
+            word = int.from_bytes(ipc.segment(self._objects[2]).read(0, 4), "big")
+            for name, value in zip((*_SEMAPHORES, WORD), (*values, word), strict=True):
                 with self._settled.call("drain", "final", name) as event:
                     event.value = value
 
@@ -160,16 +161,14 @@ class _Client:
         name: ``role-transport-number-life``.
         address: Where it reaches the server.
         path: Where it notes what it sees.
-        queue: The queue's id.
-        semaphores: The set's id.
+        objects: The ids of the queue, the set and the segment.
         seed: What its choices come from.
     """
 
-    def __init__(self, name: str, address: str, path: Path, *, queue: int, semaphores: int, seed: str) -> None:
+    def __init__(self, name: str, address: str, path: Path, objects: list[int], *, seed: str) -> None:
         self._name = name
         self._address = address
-        self._queue = queue
-        self._semaphores = semaphores
+        self._queue, self._semaphores, self._segment = objects
         self._path = path
         self._history = History(path)
         self._chance = random.Random(f"{seed} {name}")
@@ -265,12 +264,37 @@ class _Client:
                     semaphores.release(number)
 
     def adder(self) -> None:
-        """Count up, without undo."""
+        """Count up, without undo: a semaphore, or a word of memory."""
         with self._connected() as ipc:
-            semaphores = ipc.semaphore_set(self._semaphores)
+            semaphores, segment = ipc.semaphore_set(self._semaphores), ipc.segment(self._segment)
             while not self._stop.wait(self._chance.random() * 0.02):
-                with suppress(IPCError), self._history.call(self._name, "add", COUNTER):
-                    semaphores.op((_SEMAPHORES.index(COUNTER), 1))
+                what = self._chance.choice((COUNTER, WORD))
+                with suppress(IPCError), self._history.call(self._name, "add", what):
+                    if what == COUNTER:
+                        semaphores.op((_SEMAPHORES.index(COUNTER), 1))
+                    else:
+                        segment.fetch_and_add(0, 1)
+
+    def plain(self) -> None:
+        """Take semaphores over a connection whose end gives them back at once, with or without a session."""
+        chance = self._chance
+        while not self._stop.wait(chance.random() * 0.2):
+            with (
+                suppress(RPCError, OSError),
+                sync.connect(gen.IPCPROG_1_SyncClient, self._address, credential=AuthSys.current(), timeout=2) as stub,
+            ):
+                session = to_hyper(0)
+                if chance.random() < 0.5:
+                    nonce = to_hyper(chance.getrandbits(62))
+                    granted = stub.ripc_hello(
+                        gen.ripc_hello_args(nonce, "plain", 1, gen.RIPC_BOUND, 1, _MAYFLY_LEASE_MS)
+                    )
+                    if not isinstance(granted, gen.ripc_hello_res_RIPC_OK):
+                        continue
+                    session = granted.ok.session
+                for seq in range(1, chance.randrange(2, 6)):
+                    take = [gen.ripc_sembuf(chance.randrange(2), -1, gen.RIPC_UNDO | gen.RIPC_NOWAIT)]
+                    stub.ripc_semop(gen.ripc_semop_args(gen.ripc_ctx(session, 0, seq, 1), self._semaphores, 0, take))
 
     def mayfly(self) -> None:
         """Open a session, take a semaphore and a message, and vanish without a word: all must go back."""
@@ -307,12 +331,12 @@ def run(arguments: list[str]) -> None:
     """Be a client, in a process of its own; what ends it by mistake is its exit status.
 
     Args:
-        arguments: Name, address, path of its history, queue, semaphores, seed.
+        arguments: Name, address, path of its history, seed, queue, semaphores, segment.
     """
-    name, address, path, queue, semaphores, seed = arguments
+    name, address, path, seed, *objects = arguments
     # A server that is away comes back within a tenth of a second here.
     calls._FIRST_PAUSE_S, calls._LONGEST_PAUSE_S = 0.01, 0.1  # type: ignore[misc]
-    client = _Client(name, address, Path(path), queue=int(queue), semaphores=int(semaphores), seed=seed)
+    client = _Client(name, address, Path(path), [int(each) for each in objects], seed=seed)
     try:
         client.live()
     except BaseException:

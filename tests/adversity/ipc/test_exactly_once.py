@@ -93,10 +93,11 @@ def torment(
         with connect(server.tcp) as ipc:
             queue = ipc.msgget()
             semaphores = ipc.semget(nsems=3)
-            semaphores.set_values(list(INITIAL.values()))
+            semaphores.set_values(list(INITIAL.values())[:3])
+            segment = ipc.shmget(size=4096)
         addresses = {**proxy.addresses, "direct": server.tcp}
-        crowd = Crowd(nursery, directory, addresses, queue=queue.id, semaphores=semaphores.id, seed=seed)
-        crowd.start(sender=3, receiver=3, holder=3, adder=3, mayfly=1, pump=2, drain=2)
+        crowd = Crowd(nursery, directory, addresses, (queue.id, semaphores.id, segment.id), seed=seed)
+        crowd.start(sender=3, receiver=3, holder=3, adder=3, mayfly=1, plain=2, pump=2, drain=2)
         while figures["kills"] < kills:
             if way == "kill -9 at a system call":
                 end_at_a_system_call(server, chance)
