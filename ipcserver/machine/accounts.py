@@ -159,6 +159,7 @@ class Accounts:
         return usage.memory if usage is not None else 0
 
     def _charge(self, uid: int, size: int) -> None:
-        usage = self._usage(uid)
+        usage = self._owners.get(uid) or self._usage(uid)
         usage.memory += size
-        self._close(uid, usage)
+        if not usage.memory:
+            self._close(uid, usage)

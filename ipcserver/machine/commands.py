@@ -39,8 +39,8 @@ _FIELDS: Final = {arm: next((name for name in arm.__slots__ if name != "op"), ""
 # All before the argument, by the number of gids: ticket, clock_ns, time_s, uid, gid, gids<>, connection, xid, op.
 _HEADS: Final = tuple(Struct(f">QQqIII{count}IQIi") for count in range(MACHINE_GIDS + 1))
 _CALLER_AT: Final = 24
-_GIDS: Final = Struct(">I")
-_GIDS_AT: Final = 32
+_GIDS_AT: Final = 35
+"""The last byte of the number of gids, which is at most 16."""
 
 _CALLERS_REMEMBERED: Final = 4096
 
@@ -146,15 +146,15 @@ def decode(data: bytes) -> Command:
         XDRDecodeError: They are no machine_command.
     """
     try:
-        (count,) = _GIDS.unpack_from(data, _GIDS_AT)
-        head = _HEADS[count]
-        ticket, clock_ns, time_s, uid, gid, _, *gids, connection, xid, op = head.unpack_from(data)
+        guess = data[_GIDS_AT]
+        head = _HEADS[guess]
+        ticket, clock_ns, time_s, uid, gid, count, *gids, connection, xid, op = head.unpack_from(data)
         args, end = _DECODERS[op](data, head.size)
     except (struct_error, IndexError, KeyError, ValueError):
-        end = -1
-    if end != len(data):
+        guess, count, end = 0, -1, 0
+    if end != len(data) or count != guess:
         return Command.from_xdr(xdr.decode(machine_command, data))  # raises the error that says what is wrong
-    key = data[_CALLER_AT : _GIDS_AT + 4 + 4 * count]
+    key = data[_CALLER_AT : _GIDS_AT + 1 + 4 * count]
     caller = _callers.get(key)
     if caller is None:
         if len(_callers) >= _CALLERS_REMEMBERED:  # bounded: it only saves making the same value again

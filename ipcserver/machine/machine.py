@@ -30,6 +30,7 @@ __all__ = ["Machine"]
 
 Operation = tuple["Callable[[Call, Any], Outcome | None]", "Refusal", "Callable[[Any], Any]", "Callable[[Any], int]"]
 
+_SERVER_STARTED: Final = int(gen.OP_SERVER_STARTED)
 _CONTEXT: Final = attrgetter("ctx")
 _CONTEXT_OF_SET: Final = attrgetter("set.ctx")
 
@@ -136,14 +137,16 @@ class Machine:
             The outcomes that came about, as (ticket, result): of the command itself unless it waits, and of calls that
             waited and do no longer.
         """
-        accounts, waits, op = self.accounts, self.waits, command.op
+        accounts, waits, sessions, op = self.accounts, self.waits, self.sessions, command.op
         answers = waits.answers = []
-        accounts.clock_ns = max(accounts.clock_ns, command.clock_ns)
+        now = accounts.clock_ns = max(accounts.clock_ns, command.clock_ns)
         accounts.time_s = command.time_s
         # Nothing ends by its time while the server was away: SERVER_STARTED renews the leases first.
-        if op != gen.OP_SERVER_STARTED:
-            waits.expire(accounts.clock_ns)
-            self.sessions.expire(accounts.clock_ns)
+        if op != _SERVER_STARTED:
+            if waits.deadlines and waits.deadlines[0][0] <= now:
+                waits.expire(now)
+            if sessions.ends and sessions.ends[0][0] <= now:
+                sessions.expire(now)
         operation = self._operations.get(op)
         if operation is None:
             self._others[op](command)
@@ -241,6 +244,8 @@ class Machine:
 
     def next_deadline(self) -> int | None:
         """Give the clock_ns at which a TICK is due: a wait or a lease ends then. None: nothing ends by itself."""
+        if not (self.waits.deadlines or self.sessions.ends):
+            return None
         first, second = self.waits.next_deadline(), self.sessions.next_deadline()
         if first is None or second is None:
             return second if first is None else first

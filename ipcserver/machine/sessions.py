@@ -188,8 +188,8 @@ class Sessions:
     """All sessions, and what the end of a session or connection undoes."""
 
     __slots__ = (
-        *("_accounts", "_by_nonce", "_ends", "_owners", "_queues", "_segments", "_semaphores", "_waits"),
-        *("boot", "by_id", "next_session"),
+        *("_accounts", "_by_nonce", "_owners", "_queues", "_segments", "_semaphores", "_waits"),
+        *("boot", "by_id", "ends", "next_session"),
     )
 
     def __init__(  # noqa: PLR0917 - the parts of the machine, each of its own type
@@ -211,7 +211,8 @@ class Sessions:
         self.next_session = 1
         self.by_id: dict[int, Session] = {}
         self._by_nonce: dict[tuple[int, int], Session] = {}
-        self._ends: list[tuple[int, int]] = []  # (time, session), perhaps too early
+        self.ends: list[tuple[int, int]] = []
+        """a heap of (time, session); the time is perhaps too early"""
 
     def hello(self, caller: machine_caller, connection: int, args: ripc_hello_args) -> Outcome:
         """Open a session, or find it again by its nonce.
@@ -299,7 +300,7 @@ class Sessions:
     def _await_end(self, session: Session) -> None:
         ends = session.ends_ns
         if ends is not None:
-            heappush(self._ends, (ends, session.id))
+            heappush(self.ends, (ends, session.id))
 
     def slot(self, session: Session, number: int) -> Slot:
         """Give a slot; it is made when it is first used.
@@ -405,7 +406,7 @@ class Sessions:
         for connection in (self._owners.datagrams, *(c for _, c in sorted(self._owners.connections.items()))):
             self._undo(connection, RIPC_EINTR)
         self._owners.connections.clear()
-        self._ends.clear()
+        self.ends.clear()
         for number in sorted(self.by_id):
             session = self.by_id[number]
             session.connections.clear()
@@ -414,7 +415,7 @@ class Sessions:
 
     def expire(self, now: int) -> None:
         """End the sessions whose lease is over."""
-        ends = self._ends
+        ends = self.ends
         while ends and ends[0][0] <= now:
             _, number = heappop(ends)
             session = self.by_id.get(number)
@@ -427,7 +428,7 @@ class Sessions:
 
     def next_deadline(self) -> int | None:
         """Give the time at which the next lease ends."""
-        ends = self._ends
+        ends = self.ends
         while ends:
             end, number = ends[0]
             session = self.by_id.get(number)

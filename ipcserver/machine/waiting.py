@@ -75,13 +75,14 @@ class Waits:
 
     Attributes:
         answers: Where outcomes go; the machine takes them after each command.
+        deadlines: A heap of (time, arrival), waits that are over among them.
     """
 
-    __slots__ = ("_accounts", "_deadlines", "answers", "by_arrival", "next_arrival")
+    __slots__ = ("_accounts", "answers", "by_arrival", "deadlines", "next_arrival")
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._deadlines: list[tuple[int, int]] = []
+        self.deadlines: list[tuple[int, int]] = []
         self.answers: list[tuple[int, Outcome]] = []
         self.by_arrival: dict[int, Waiter] = {}
         self.next_arrival = 1
@@ -127,7 +128,7 @@ class Waits:
         self.by_arrival[waiter.arrival] = waiter
         waiter.call.owner.waits[waiter.arrival] = waiter
         if waiter.deadline_ns:
-            heappush(self._deadlines, (waiter.deadline_ns, waiter.arrival))
+            heappush(self.deadlines, (waiter.deadline_ns, waiter.arrival))
 
     def finish(self, waiter: Waiter, outcome: Outcome) -> None:
         """End a wait that is in its lines or asleep."""
@@ -168,7 +169,7 @@ class Waits:
 
     def expire(self, now: int) -> None:
         """End the waits whose time is over, with RIPC_ETIMEDOUT."""
-        deadlines = self._deadlines
+        deadlines = self.deadlines
         while deadlines and deadlines[0][0] <= now:
             _, arrival = heappop(deadlines)
             waiter = self.by_arrival.get(arrival)
@@ -177,7 +178,7 @@ class Waits:
 
     def next_deadline(self) -> int | None:
         """Give the time at which the next wait is over."""
-        deadlines = self._deadlines
+        deadlines = self.deadlines
         while deadlines and deadlines[0][1] not in self.by_arrival:
             heappop(deadlines)
         return deadlines[0][0] if deadlines else None
