@@ -126,7 +126,7 @@ def hex_dump(
     lines = []
     for at in range(0, min(len(data), most), _ROW):
         row = data[at : at + _ROW]
-        line = Text(f"{at:04x}  ", style="offset")
+        line = Text.assemble((f"{at:04x}  ", "offset"))  # a style of the whole line would dim the bytes too
         for index in range(_ROW):
             gap = "  " if index % _UNIT == _UNIT - 1 else " "
             if index < len(row):

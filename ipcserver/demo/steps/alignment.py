@@ -32,7 +32,7 @@ _FIELDS: Final = {
 def _coloured(text: bytes, data: bytes) -> Text:
     """Return a length, a text and its padding, each in its colour."""
     end = _UNIT + len(text)
-    line = Text(hex_line(data[:_UNIT]), style="head")
+    line = Text.assemble((hex_line(data[:_UNIT]), "head"))
     for index, byte in enumerate(data[_UNIT:], _UNIT):
         line.append("  " if index % _UNIT == 0 else " ")
         line.append(f"{byte:02x}", style="body" if index < end else "pad")
