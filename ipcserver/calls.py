@@ -41,6 +41,7 @@ _GOODBYE_S: Final = 1.0
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 2.0
+"""Between two tries; at most a quarter of the lease, which a server that is back counts anew."""
 
 
 _NO_SESSION: Final = gen.ripc_hyper(0, 0)
@@ -95,6 +96,7 @@ class Calls:
         self._patience = patience
         self._session = _NO_SESSION
         self._lease_s = 0.0
+        self._longest_pause_s = _LONGEST_PAUSE_S
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._free: list[_Slot] = [_Slot(0)]
@@ -155,6 +157,7 @@ class Calls:
         granted = ok(result, "hello").ok
         self._session = granted.session
         self._lease_s = granted.lease_ms / 1000
+        self._longest_pause_s = min(_LONGEST_PAUSE_S, self._lease_s / 4)
         if granted.slots < self._limit:
             for _ in range(self._limit - granted.slots):
                 self._available.acquire()
@@ -219,7 +222,7 @@ class Calls:
                 if now + pause > give_up:
                     raise
                 time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                pause = min(2 * pause, self._longest_pause_s)
 
     def perform(self, method: str, make: Callable[[gen.ripc_ctx], Any], *, wait_s: float = 0.0) -> Any:
         """Make a call that changes something, once.

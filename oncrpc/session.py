@@ -244,6 +244,10 @@ class StreamSession(Origin, Connection):
             self.more = False
         else:
             self.more = True
+        return self.replies()
+
+    def replies(self) -> bytes:
+        """Take what is to be sent now, joined, while `quick`: it counts as sent."""
         self.queued = 0
         out, self.out = self.out, []
         return b"".join(out)
@@ -570,7 +574,8 @@ class StreamSession(Origin, Connection):
         server = self._server
         if server.taps:
             server.sent(self, reply)
-        framed = frame_record_parts(reply, server.limits.fragment_size)
+        size = server.limits.fragment_size
+        framed = frame_record_parts(reply, size) if size else (_PACK(LAST_FRAGMENT | sum(map(len, reply))), *reply)
         self.queued += sum(map(len, framed))
         self.out += framed
 

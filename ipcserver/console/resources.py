@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipcserver.console.service import Console
 
-__all__ = ["BoundedRequest", "root"]
+__all__ = ["PATHS", "BoundedRequest", "root"]
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -33,6 +33,19 @@ _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+PATHS: Final = (
+    "api/state",
+    "api/traffic",
+    "api/traffic/",
+    "api/traffic.pcapng",
+    "api/specs",
+    "api/explain",
+    "api/events",
+    "metrics",
+    "healthz",
+)
+"""What is answered besides the page's own files and the actions; with a slash at its end: and a number."""
+
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -45,7 +45,7 @@ REFUSED_PORTS: Final = frozenset(
 """Ports above 1023 that no browser opens (Fetch standard, "bad port")."""
 
 _IDLE: Final = 2.0
-_NEWEST: Final = 100
+_NEWEST: Final = 50
 _REQUEST_SECONDS: Final = 60
 
 
@@ -58,10 +58,10 @@ class Listener:
         self.paused = False
         request.registerProducer(self, True)
 
-    def send(self, event: str, data: str) -> None:
-        """Send an event, if the last ones were read."""
+    def send(self, events: bytes) -> None:
+        """Send events, all of them or none, if the last ones were read."""
         if not self.paused:
-            self.request.write(f"event: {event}\ndata: {data}\n\n".encode())
+            self.request.write(events)
 
     def pauseProducing(self) -> None:
         """The page does not read."""
@@ -250,7 +250,7 @@ class Console:
         self._listeners.append(listener)
         gone: Any = request.notifyFinish()
         gone.addBoth(lambda _: self._gone(listener))
-        listener.send("state", json.dumps(self.state()))
+        listener.send(_event("state", self.state()))
         if not self._ticking.running:
             self.recorder.watched = True
             self._ticking.start(INTERVAL, now=False)
@@ -275,12 +275,16 @@ class Console:
             return
         self._sent, self._sent_at = now, self._reactor.seconds()
         calls, left_out = self.recorder.take_changed(_NEWEST)
-        state = json.dumps(self.state())
-        traffic = json.dumps({"calls": calls, "left_out": left_out}) if calls else ""
+        events = _event("state", self.state())
+        if calls:
+            events += _event("traffic", {"calls": calls, "left_out": left_out})
         for listener in list(self._listeners):
-            listener.send("state", state)
-            if traffic:
-                listener.send("traffic", traffic)
+            listener.send(events)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    """Return an event as it goes to a page."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def _metrics() -> tuple[Any, tuple[Observer, ...]]:

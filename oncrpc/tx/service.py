@@ -265,7 +265,7 @@ class RPCService(Service):
     def _turns(self) -> None:
         dirty, self._dirty = self._dirty, []
         for transport in dirty:
-            transport.turn()
+            transport.late()
 
     def _reserve(self, change: int) -> bool:
         """Count the bytes of unfinished large records."""

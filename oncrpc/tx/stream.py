@@ -75,7 +75,7 @@ class Streams(Protocol):
         """A connection is gone."""
 
     def soon(self, transport: StreamTransport) -> None:
-        """Have transport.turn() called at the end of this turn of the reactor."""
+        """Have transport.late() called at the end of this turn of the reactor."""
 
     def later(self, seconds: float, function: Callable[[], object]) -> object:
         """Have `function` called later."""
@@ -280,6 +280,17 @@ class StreamTransport:
         if not (self.scheduled or self.gone):
             self.scheduled = True
             self.streams.soon(self)
+
+    def late(self) -> None:
+        """What wake() asked for: send replies that were not ready when their calls were read."""
+        session = self.session
+        if session.quick and self._reading and 0 < session.queued <= _JOIN:
+            # Nothing else is under way.
+            self.scheduled = False
+            self._replies = session.replies()
+            self.give()
+        else:
+            self.turn()
 
     def turn(self) -> None:
         """Answer what is here, send what is answered, decide what to wait for."""

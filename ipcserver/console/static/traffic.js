@@ -4,7 +4,7 @@ import {byId, drawing, make, onNextFrame, oneInTabOrder, reveal, roving, setText
 import {messageView} from "./message.js";
 
 const MOST = 500;
-const ROWS = 200;
+const ROWS = 150;
 const OPTIONS = 200;
 const calls = new Map();
 const rows = new Map();

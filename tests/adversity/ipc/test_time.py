@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 DAY: Final = 86_400
 LEASE_MS: Final = 2000
-LATE_S: Final = 1.0
-"""How early or late anything may be."""
+EARLY_S: Final = 0.1
+LATE_S: Final = 10.0
+"""How early or late anything may be, on a machine that does other things besides; a day would be seen."""
 
 
 class Wall:
@@ -123,12 +124,12 @@ def test_a_jump_of_the_wall_clock_moves_no_timeout_no_lease_and_no_kept_answer(t
         queue.send(b"three")
         assert abs(from_hyper(queue.stat().stime) - sent - jump) < 20, "the clock did not jump"
         thread.join(20)
-        assert abs(took[0] - 1.5) < LATE_S
+        assert -EARLY_S < took[0] - 1.5 < LATE_S
         # The lease neither ended with the jump nor lives on because of it.
         silent = time.monotonic()
         assert receive(stub, number, queue.id).msg.mtext == b"one"
         wait_until(lambda: ipc.info().sessions == 1, "the end of the lease")
-        assert abs(time.monotonic() - silent - LEASE_MS / 1000) < LATE_S
+        assert -EARLY_S < time.monotonic() - silent - LEASE_MS / 1000 < LATE_S
         assert receive(stub, number, queue.id).status is gen.RIPC_ENOSESSION
         assert [queue.receive(nowait=True).text for _ in range(4)] == [b"one", b"two", b"datagram", b"three"]
 
@@ -162,12 +163,12 @@ def _after_a_restart(server: Serving, change: Any) -> None:
             assert receive(stub, number, queue.id).msg.mtext == b"one"
             assert queue.stat().qnum == 1
             wait_until(lambda: ipc.info().sessions == 1, "the end of the lease")
-            assert abs(time.monotonic() - started - LEASE_MS / 1000) < LATE_S
+            assert -EARLY_S < time.monotonic() - started - LEASE_MS / 1000 < LATE_S
             assert receive(stub, number, queue.id).status is gen.RIPC_ENOSESSION
         assert [queue.receive(nowait=True).text for _ in range(2)] == [b"one", b"two"]
         thread.join(30)
         # It may count anew what it was away for, but neither ends early nor waits a day.
-        assert 3 - LATE_S < took[0] < 20
+        assert 3 - EARLY_S < took[0] < 3 + 2 * LATE_S
         server.kill()
 
 

@@ -19,7 +19,7 @@ from tests.oncrpc.test_explain import accepted, call
 from tests.peers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ipcserver.client import IPC
@@ -175,6 +175,23 @@ def test_events_come_without_being_asked_for(port: int, ipc: IPC) -> None:
     assert "RIPC_" in json.loads(response.readline().removeprefix(b"data: "))["calls"][-1]["title"]
     connection.close()
     queue.remove()
+
+
+def test_hundreds_of_objects_do_not_keep_the_traffic_from_a_page(port: int, ipc: IPC) -> None:
+    """A state that fills the page's connection for a moment must not be the only event that gets through."""
+    queues = [ipc.msgget(create=True) for _ in range(300)]
+    sets = [ipc.semget(nsems=16, create=True) for _ in range(300)]
+    done: list[Callable[[], None]] = [each.remove for each in queues] + [each.remove for each in sets]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/api/events")
+    response = connection.getresponse()
+    for _ in range(3):
+        ipc.info()
+        while (line := response.readline()) != b"event: traffic\n":
+            assert line
+    connection.close()
+    for remove in done:
+        remove()
 
 
 def test_a_pasted_message_is_explained(port: int) -> None:

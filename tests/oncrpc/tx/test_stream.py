@@ -181,7 +181,7 @@ def test_however_reads_and_writes_are_cut_every_call_is_answered_once_and_in_ord
         if transport in streams.writers and next(writable):
             transport.doWrite()
         for each in [streams.waiting.pop() for _ in streams.waiting[:]]:
-            each.turn()
+            each.late()
     assert connection.sent == expected
     assert session.idle
     assert session.unsent == session.queued == 0
