@@ -4,8 +4,9 @@
 
 Both servers do the same work: each client, over a TCP connection of its own, puts a message of 128 bytes into one
 shared queue and takes one out again, over and over. One driver drives both, with the same code around the sockets; a
-warm-up is not counted. Then the same with nothing kept, a hand-over between two clients beside a NULL call, and the
-replay of what the first part left on the disk.
+warm-up is not counted. Then the same with nothing kept; the same against a loop in Python that answers whatever it
+reads and does nothing else, which is what any server in Python can at best come to here; a hand-over between two
+clients beside a NULL call; and the replay of what the first part left on the disk.
 
 Rates depend on the disk and on what else the machine does; the ratios are what to look at. Without redis-server
 (Debian: apt-get install redis-server) only our own side is measured.
@@ -14,7 +15,9 @@ Rates depend on the disk and on what else the machine does; the ratios are what 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import re
+import select
 import selectors
 import shutil
 import socket
@@ -220,6 +223,41 @@ def redis(directory: Path, *, durable: bool) -> Iterator[tuple[str, int]]:
         process.wait(30)
 
 
+@contextmanager
+def bare() -> Iterator[tuple[str, int]]:
+    """Run what does nothing but read and answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        process = multiprocessing.get_context("fork").Process(target=answer_at_once, args=(listening,), daemon=True)
+        process.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            process.terminate()
+            process.join(30)
+
+
+def answer_at_once(listening: socket.socket) -> None:
+    """Answer each read with the reply to a MSGSND."""
+    poller = select.epoll()
+    poller.register(listening, select.EPOLLIN)
+    connections: dict[int, socket.socket] = {}
+    while True:
+        for descriptor, _ in poller.poll():
+            if descriptor == listening.fileno():
+                connection, _ = listening.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connections[connection.fileno()] = connection
+                poller.register(connection, select.EPOLLIN)
+                continue
+            connection = connections[descriptor]
+            data = connection.recv(4096)
+            if data:
+                connection.send(b"\x80\0\0\x1c" + data[4:8] + b"\0\0\0\1" + bytes(20))
+            else:
+                poller.unregister(descriptor)
+                connections.pop(descriptor).close()
+
+
 def ask(connection: socket.socket, record: bytes) -> bytes:
     """Make one call and return the reply."""
     connection.sendall(record)
@@ -323,6 +361,8 @@ def main() -> None:
                 with redis(directory, durable=durable) as address:
                     theirs = show(f"Redis, {kept}", drive(address, RESP(), arguments.clients, arguments.seconds))
                 print(f"{'':34} {ours / theirs:10.2f} of Redis")
+        with bare() as address:
+            show("Python, answering and nothing else", drive(address, RPC(0), arguments.clients, arguments.seconds))
         print(f"hand-over to a waiting receiver {over:.0f} us, NULL {null:.0f} us: {over / null:.2f}")
         commands, seconds = replay(directory / "sqlite" / "journal.sqlite")
         print(f"replay {commands:,} commands in {seconds:.2f} s: {commands / seconds:,.0f}/s")
