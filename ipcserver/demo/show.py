@@ -75,7 +75,7 @@ _ENCODINGS: Final = {
 
 _ROW: Final = 16
 _UNIT: Final = 4
-_WIDE: Final = 100
+_WIDE: Final = 112
 _NAME: Final = 15
 _VALUE: Final = 23
 _MOST_UNITS: Final = 4
