@@ -202,7 +202,7 @@ class Shell:
     def _stays(self, block: Block) -> None:
         command = block.body.strip()
         self.type(f"{{ {command} ; }} > stays.log 2>&1 &", place=block.place)
-        check = "for i in $(seq 200); do test -s stays.log && break; sleep 0.1; done; test -s stays.log && kill -0 $!"
+        check = "for i in $(seq 600); do test -s stays.log && break; sleep 0.1; done; test -s stays.log && kill -0 $!"
         self.type(check + " || { cat stays.log; false; }", place=block.place)
         self.type("kill $(pgrep -P $!) $! 2>/dev/null; wait $!; true", place=block.place)
 

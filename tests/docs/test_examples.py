@@ -67,7 +67,7 @@ START: Final = """#!/bin/sh
 : > "$STATE.log"
 ipcserver serve --state "$STATE" --listen 127.0.0.1 --port "$PORT" --portmapper "$PORTMAPPER" >> "$STATE.log" 2>&1 &
 echo $! > "$SERVER_PID"
-for i in $(seq 200); do
+for i in $(seq 600); do
     grep -q 'serving program' "$STATE.log" && exit 0
     sleep 0.1
 done
