@@ -90,7 +90,7 @@ def listen(port: int) -> http.client.HTTPResponse:
         try:
             while response.read1(1 << 16):
                 pass
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):  # closed meanwhile
             pass
 
     threading.Thread(target=read, daemon=True).start()
