@@ -1,0 +1,1 @@
+#define TYPE_MAXIMUM(type) ((type)((1UL << (8 * sizeof(type) - 1)) - 1))
