@@ -211,15 +211,17 @@ persist(struct slot *slot, struct ipcc__request *request, long ms, const struct 
         if (done != BROKEN) {
             g.trouble = done == 0 || errno == EINTR ? 0 : errno;
             g.reached = 1;
+            g.given_up = 0;
             return done;
         }
         error = errno;
         if (broken++ == 0) {
-            give_up = ipcc__now() + g.patience_ms;
+            give_up = ipcc__now() + (g.given_up ? 0 : g.patience_ms);
             if (!g.reached && ipcc__notice != NULL)
                 (*ipcc__notice)(g.address, error, g.patience_ms);
         }
         if (error == EACCES || error == EPERM || ipcc__now() + pause - give_up > 0) {
+            g.given_up = 1;
             g.trouble = errno = error;
             return -1;
         }

@@ -21,7 +21,7 @@
 
 
 struct ipcc__globals ipcc__g = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, NULL, -1, IPCC_BOUND, 0, 0, NULL, 0, 0, 0
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, NULL, -1, IPCC_BOUND, 0, 0, 0, NULL, 0, 0, 0
 };
 
 /* ---- settings ------------------------------------------------------------- */

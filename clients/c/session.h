@@ -58,6 +58,7 @@ struct ipcc__globals {
     int ending;
     int trouble;                /* errno of the last call if it could not be made, else 0 */
     int reached;                /* a server has answered once */
+    int given_up;               /* patience was in vain: until a server answers, calls try once */
     struct session *sessions;
     pid_t home;                 /* the process whose memory this is */
     u_int xid;

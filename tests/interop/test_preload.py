@@ -279,6 +279,13 @@ def test_a_program_that_waits_for_its_server_says_so_once(process: Path, library
         assert early.output.count("librpcipc") == 1
 
 
+def test_patience_is_had_once_and_not_for_every_call(program: Path, library: Path, tmp_path: Path) -> None:
+    env = environment(LD_PRELOAD=str(library), IPCSERVER=str(tmp_path / "nobody.sock"), IPCSERVER_PATIENCE="2")
+    said = _run(env, str(program), "pointers")  # some 60 calls, and _run waits for 60 seconds
+    assert said.count("Identifier removed") + said.count("No space left on device") > 5
+    assert said.endswith("ended with 0\n")
+
+
 def test_without_a_server_the_program_gets_an_errno_of_the_manual_page_and_the_user_the_reason(
     library: Path, tmp_path: Path
 ) -> None:
