@@ -47,6 +47,9 @@ def main() -> None:
             result: int = (arg.a + arg.b + 2**31) % 2**32 - 2**31
             return result
 
+        def served_two(self, call: Call, a: int, b: int) -> int:
+            return (a - b + 2**31) % 2**32 - 2**31
+
         def served_later(self, call: Call, arg: bytes) -> LaterType:
             return LATER
 
