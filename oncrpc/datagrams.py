@@ -121,8 +121,11 @@ class Datagrams:
         if origin is None or origin.way != way:
             origin = self._origin(address, way)
         size = len(record)
+        if server.taps:
+            server.received(origin, record)
         route = None
-        if origin.head <= size and not server.watched:
+        if origin.head <= size:
+            # (While somebody watches, no route is constant, or direct.)
             route = origin.memo.get(record[_XID_SIZE : origin.head])
             if route is not None and route.constant and route.size <= size + _XID_SIZE:
                 if size != origin.head:
@@ -157,7 +160,10 @@ class Datagrams:
                     reply = server.failure(call, error)
             return None if reply is None else b"".join(reply)
         try:
-            reply = server.execute(route, record, origin) if route is not None else server.answer(record, origin)
+            if route is not None:
+                reply = server.execute(route, record, origin, server.clock() if server.watched else 0.0)
+            else:
+                reply = server.answer(record, origin)
         except MalformedMessage as error:
             server.counters.malformed += 1
             server.notice("malformed message", origin.peer, str(error))

@@ -42,6 +42,7 @@ from oncrpc.message import (
 )
 from oncrpc.observe import CallSeen, MessageSeen, Notice, Observer
 from oncrpc.program import LaterType, Procedure, Program
+from oncrpc.records import MAX_NOTED
 from oncrpc.replay import IN_PROGRESS
 from oncrpc.routes import PROCEDURE_NULL, Counters, Entry, Origin, Route
 from oncrpc.served_call import ServedCall
@@ -141,7 +142,7 @@ class Server:
     # The way of a message.
 
     def answer(self, record: bytes | bytearray, origin: Origin) -> Sequence[bytes] | None:
-        """Answer one message.
+        """Answer one message; the transport has shown it to those who tap the wire.
 
         Args:
             record: The whole message, without record marks.
@@ -153,8 +154,6 @@ class Server:
         Raises:
             MalformedMessage: It is no message: a stream is to be closed, a datagram forgotten.
         """
-        if self.taps:
-            self.received(origin, record)
         xid, kind = message_type(record)
         if kind != CALL:
             if kind != REPLY:
@@ -360,11 +359,16 @@ class Server:
 
     def sent(self, origin: Origin, message: Sequence[bytes]) -> None:
         """A message goes to the transport: show it to those who tap the wire."""
-        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, True, message))
+        most = self.limits.fragment_size
+        fragments: tuple[int, ...] = ()
+        if most and origin.connection is not None and (size := sum(map(len, message))) > most:
+            full, rest = divmod(size, most)
+            fragments = (most,) * min(full, MAX_NOTED) + ((rest,) if rest and full < MAX_NOTED else ())
+        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, True, message, fragments))
 
-    def received(self, origin: Origin, message: bytes | bytearray) -> None:
+    def received(self, origin: Origin, message: bytes | bytearray, fragments: Sequence[int] = ()) -> None:
         """A message came: show it to those who tap the wire."""
-        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, False, (message,)))
+        self._show(MessageSeen(origin.peer, origin.local, origin.netid, origin.number, False, (message,), fragments))
 
     def _show(self, message: MessageSeen) -> None:
         for tap in self.taps:

@@ -561,11 +561,18 @@ class StreamSession(Origin, Connection):
             self._server.received(self, record)
             self.reverse(record)
             return
-        route = self.memo.get(bytes(record[4 : self.head])) if self.plain and len(record) > _LARGE else None
-        reply = self._server.execute(route, record, self) if route is not None else self._server.answer(record, self)
+        server = self._server
+        route = self.memo.get(bytes(record[4 : self.head]))
+        if server.taps:
+            fragments = self._reader.fragments if record.__class__ is bytearray else ()
+            server.received(self, record, fragments if len(fragments) > 1 else ())
+        if route is not None:
+            reply = server.execute(route, record, self, server.clock() if server.watched else 0.0)
+        else:
+            reply = server.answer(record, self)
         if reply is not None:
             self._put(reply)
-        if record.__class__ is bytearray and not self._server.watched:
+        if record.__class__ is bytearray and not server.watched:
             # Its values were copied out of it: the next large record may have its place.
             self._reader.recycle(record)
 

@@ -5,8 +5,9 @@ import pytest
 from oncrpc.client import StreamClient
 from oncrpc.errors import NotConnected
 from oncrpc.limits import Limits
+from oncrpc.observe import MessageSeen, Observer
 from oncrpc.program import Peer
-from oncrpc.records import frame_record
+from oncrpc.records import frame_fragments, frame_record
 from oncrpc.replay import ReplayCache
 from oncrpc.server import Server
 from oncrpc.session import StreamSession
@@ -265,3 +266,29 @@ def test_watched_and_unwatched_servers_say_the_same() -> None:
     watched.receive_data(stream)
     watched.run()
     assert b"".join(watched.data_to_send()) == plain.sent()
+
+
+def test_who_taps_the_wire_is_told_the_fragments_of_both_directions_for_every_call() -> None:
+    class Tap(Observer):
+        def __init__(self) -> None:
+            self.seen: list[MessageSeen] = []
+
+        def message_seen(self, message: MessageSeen) -> None:
+            self.seen.append(message)
+
+    tap = Tap()
+    server = Server([Served()], limits=Limits(fragment_size=10), observers=[tap])
+    session = StreamSession(server, 1, Peer("127.0.0.1", 1), "tcp", wake=lambda: None)
+    call = call_message(PROGRAM, 1, 0)
+    # The second call's header is known from the first.
+    for sizes in ((40,), (25, 15), (16, 0, 24)):
+        session.receive_data(frame_fragments(call, sizes[:-1]))
+        session.run()
+    assert [(each.outgoing, b"".join(each.parts) == call, tuple(each.fragments)) for each in tap.seen] == [
+        (False, True, ()),
+        (True, False, (10, 10, 4)),
+        (False, True, (25, 15)),
+        (True, False, (10, 10, 4)),
+        (False, True, (16, 0, 24)),
+        (True, False, (10, 10, 4)),
+    ]
