@@ -51,7 +51,6 @@ IN_CI: Final = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 PACKAGES: Final[Mapping[str, str]] = {
     "apr-1-config": "libapr1-dev",
-    "apt-get": "apt",
     "cc": "gcc",
     "dumpcap": "wireshark-common",
     "editcap": "wireshark-common",
