@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import re
 import shutil
-import subprocess
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,7 @@ from ipcserver.client import connect
 from oncrpc.records import frame_record
 from tests.ipcserver.serving import Serving
 from tests.oncrpc.captures import CLIENT, SERVER, call, ip, pcap, reply, tcp, udp
-from tests.peers import find, require, unavailable, wait_until
+from tests.peers import require, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -303,24 +302,9 @@ class TestKeyboard:
             assert page.locator("#detail .tree [tabindex='0']").count() == 2  # one for each message
 
 
-def axe(tmp_path: Path) -> str:
-    """Return the text of axe-core, from the npm registry; nothing of it is kept."""
-    npm = find("npm")
-    if npm is None:
-        unavailable("npm is not installed: axe-core cannot be had")
-    command = [npm, "pack", "--silent", "axe-core@4"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"axe-core cannot be had: {done.stderr.strip()[:200]}")
-    with tarfile.open(tmp_path / done.stdout.strip()) as packed:
-        file = packed.extractfile("package/axe.min.js")
-        assert file is not None
-        return file.read().decode()
-
-
 @pytest.fixture(scope="module")
-def axe_script(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return axe(tmp_path_factory.mktemp("axe"))
+def axe_script() -> str:
+    return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
