@@ -175,7 +175,9 @@ class Datagrams:
         return b"".join(reply)
 
     def deliver(self, reply: Sequence[bytes], origin: DatagramOrigin) -> None:
-        """Send a late reply."""
+        """Send a late reply; none, if it is empty: the procedure chose to make none."""
+        if not reply:
+            return
         if self.server.taps:
             self.server.sent(origin, reply)
         self._send(b"".join(reply), origin.address, origin.way)

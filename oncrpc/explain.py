@@ -112,33 +112,37 @@ class Programs:
 
     def __init__(self, programs: Iterable[type[Program] | Declared] = ()) -> None:
         self._procedures: dict[tuple[int, int, int], Procedure] = {}
-        self._names: dict[int, str] = {}
-        self._versions: set[tuple[int, int]] = set()
+        self._names: dict[tuple[int, int], str] = {}
+        self._any: dict[int, str] = {}
         for program in programs:
             self.add(program)
 
     def add(self, program: type[Program] | Declared) -> None:
         """Know one more version of a program."""
-        self._names[program.program] = program.program_name
-        self._versions.add((program.program, program.version))
+        self._names[program.program, program.version] = program.program_name
+        self._any.setdefault(program.program, program.program_name)
         for procedure in program.procedures:
             self._procedures[program.program, program.version, procedure.number] = procedure
 
     def knows(self, program: int, version: int) -> bool:
         """Return whether a version of a program was added."""
-        return (program, version) in self._versions
+        return (program, version) in self._names
 
     def calls(self) -> list[str]:
         """Return every known procedure as ``PROG.VERS.PROC``, which number() reads."""
         rows = sorted(
-            (self.name(program), version, number, each.name)
+            (self.name(program, version), version, number, each.name)
             for (program, version, number), each in self._procedures.items()
         )
         return [f"{program}.{version}.{name}" for program, version, _, name in rows]
 
-    def name(self, program: int) -> str:
-        """Return a program's name, or its number as text."""
-        return self._names.get(program) or str(program)
+    def name(self, program: int, version: int) -> str:
+        """Return a program's name, or its number as text.
+
+        Versions may have names of their own: 100000 is PMAP_PROG in version 2, RPCBPROG in 3 and 4 (RFC 1833). One that
+        is not known is called as the first that was added.
+        """
+        return self._names.get((program, version)) or self._any.get(program) or str(program)
 
     def number(self, text: str) -> tuple[int, int, int]:
         """Return the three numbers of ``PROG.VERS.PROC``; PROG and PROC may be names, in any case.
@@ -150,7 +154,7 @@ class Programs:
         if len(more) != 2 or not version.isdigit() or not procedure:  # noqa: PLR2004 - the two added above
             message = f"{text!r} is not PROG.VERS.PROC, for example 100000.2.3"
             raise ValueError(message)
-        names = {name.lower(): number for number, name in self._names.items()}
+        names = {name.lower(): number for (number, _), name in self._names.items()}
         found = names[program.lower()] if program.lower() in names else _number(program, "program")
         known = {
             each.name.lower(): number
@@ -334,7 +338,7 @@ def _call(reader: _Reader, programs: Programs) -> None:
         "The procedure called.",
         proc.section,
     )
-    out.title = f"{programs.name(out.program)}.{out.version} {name}"
+    out.title = f"{programs.name(out.program, out.version)}.{out.version} {name}"
     _opaque_auth(reader, "cred", "Who calls: flavor and body of the credential.")
     _opaque_auth(reader, "verf", "Proves the credential, where the flavor has proofs.")
     procedure = programs.procedure(out.program, out.version, out.procedure)

@@ -414,7 +414,8 @@ class Server:
         """The procedure answers later; or it did already, before it returned."""
         ready = call.take_ready()
         if ready is not None:
-            return ready
+            # Nothing, if the procedure chose to make no reply.
+            return ready or None
         if not call.answered:
             call.more.waiting = True
             call.origin.in_hand.add(call)

@@ -47,7 +47,9 @@ def _row(found: Found, start: float, programs: Programs) -> dict[str, Any]:
     """Return what a list tells of a message."""
     numbers = found.numbers
     explained = explain_found(found, programs) if len(found.data) <= _CHECKED_BYTES else None
-    name = "" if numbers is None else f"{programs.name(numbers[0])}.{numbers[1]} {programs.procedure_name(*numbers)}"
+    name = ""
+    if numbers is not None:
+        name = f"{programs.name(*numbers[:2])}.{numbers[1]} {programs.procedure_name(*numbers)}"
     outcome = explained.title if explained is not None and found.kind == "REPLY" else ""
     notes = [] if explained is None or not explained.fault else [explained.fault]
     if found.repeats is not None:

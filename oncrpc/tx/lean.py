@@ -18,6 +18,8 @@ from oncrpc.tx.datagram import DatagramListener
 from oncrpc.tx.stream import StreamTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReadDescriptor
 
 __all__ = ["LeanReactor", "usable"]
@@ -44,6 +46,12 @@ class LeanReactor(EPollReactor):
     _justStopped: bool
     threadCallQueue: list[Any]
 
+    def __init__(self) -> None:
+        # Before the base class, which may begin to watch at once.
+        self._in_round = False
+        self._due: list[Callable[[], object]] = []
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and handle them, until something else than events is to be done.
 
@@ -59,6 +67,7 @@ class LeanReactor(EPollReactor):
                 events = poll(-1 if timeout is None else timeout, _EVENTS)
             except InterruptedError:
                 return
+            self._in_round = True
             for fd, event in events:
                 selectable = selectables.get(fd)
                 if selectable is None:
@@ -82,11 +91,29 @@ class LeanReactor(EPollReactor):
             for each in answered:
                 each.give()
             answered.clear()
+            self._end_round()
             if not self.running or self._justStopped:
                 return
             timeout = self.timeout()
             if timeout == 0 or self.threadCallQueue:
                 # A delayed call or another thread's call is due. (timeout() knows nothing of the latter.)
                 return
+
+    def _end_round(self) -> None:
+        """Call what is due at the end of a round of events."""
+        self._in_round = False
+        due, self._due = self._due, []
+        for function in due:
+            try:
+                function()
+            except Exception:  # noqa: BLE001 - as the stock reactor: it does not end the others
+                _log.failure("at the end of a round of events")
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Have `function` called when all events of this round are handled, or else as callLater(0) would."""
+        if self._in_round:
+            self._due.append(function)
+        else:
+            self.callLater(0, function)
 
     doIteration = doPoll

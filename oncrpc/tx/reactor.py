@@ -62,7 +62,7 @@ def _install_lean() -> None:
     if usable():
         from twisted.internet.main import installReactor
 
-        installReactor(LeanReactor())  # type: ignore[no-untyped-call]
+        installReactor(LeanReactor())
 
 
 def _keep_memory() -> None:

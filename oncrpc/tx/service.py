@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from twisted.application.service import Service
@@ -92,6 +93,9 @@ class RPCService(Service):
             msg = f"replay is {replay!r}, none of 'none', 'datagrams', 'all'"
             raise ValueError(msg)
         make_monotonic(reactor)
+        # Of the reactors, ours knows a shorter way to the end of what goes on now.
+        self._soon: Callable[[Callable[[], object]], object]
+        self._soon = getattr(reactor, "soon", partial(reactor.callLater, 0))
         self.limits = limits or Limits()
         self.reactor = reactor
         self.endpoints = list(endpoints)
@@ -236,7 +240,7 @@ class RPCService(Service):
     def soon(self, transport: StreamTransport) -> None:
         """Give a connection its turn when everything that goes on now is done."""
         if not self._dirty:
-            self.reactor.callLater(0, self._turns)
+            self._soon(self._turns)
         self._dirty.append(transport)
 
     def later(self, seconds: float, function: Callable[[], object]) -> IDelayedCall:

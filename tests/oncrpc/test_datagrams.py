@@ -8,7 +8,7 @@ from oncrpc.auth import AuthSys
 from oncrpc.client import Answered, DatagramClient, Failed
 from oncrpc.datagrams import Datagrams
 from oncrpc.limits import Limits
-from oncrpc.program import Peer
+from oncrpc.program import NO_REPLY, Peer
 from oncrpc.replay import ReplayCache
 from oncrpc.server import Server
 from oncrpc.testing import DatagramPipe, call_message
@@ -54,6 +54,13 @@ def test_late_replies_go_where_the_call_came_from_by_the_same_way() -> None:
     assert bench.datagrams.receive(message, "here", "this interface") is None
     bench.program.calls[0].reply(b"")
     assert bench.late == [(word(1) + word(1) + bytes(20), "here", "this interface")]
+
+
+def test_a_call_that_is_not_to_be_answered_is_not_even_later() -> None:
+    bench = Bench(replay=False)
+    assert bench.call(4, word(0)) is None
+    bench.program.calls[0].reply(NO_REPLY)
+    assert bench.late == []
 
 
 @pytest.mark.parametrize("replay", [True, False])

@@ -13,6 +13,8 @@ from ipcserver._gen import ipc as gen
 from oncrpc.auth import AUTH_NONE, AuthSys, Credential, encode_opaque_auth
 from oncrpc.explain import Explanation, Part, Programs, explain_message, explain_stream
 from oncrpc.records import frame_record
+from rpcbind_reg._gen.portmap import PMAP_PROG_2_Server
+from rpcbind_reg._gen.rpcbind import RPCBPROG_3_Server, RPCBPROG_4_Server
 
 IPC = Programs([gen.IPCPROG_1_Server])
 SEND = (536871512, 1, 11)
@@ -37,6 +39,21 @@ def accepted(stat: int, rest: bytes = b"") -> bytes:
 def part(found: Explanation, name: str) -> Part:
     """Return the first part of a name."""
     return next(part for part in found.parts if part.name == name)
+
+
+class TestPrograms:
+    """Names and numbers."""
+
+    def test_a_version_has_the_name_that_it_was_declared_with(self) -> None:
+        """RFC 1833 calls 100000 PMAP_PROG in version 2 and RPCBPROG in versions 3 and 4."""
+        found = Programs([PMAP_PROG_2_Server, RPCBPROG_3_Server, RPCBPROG_4_Server])
+        names = [found.name(100000, version) for version in (2, 3, 4)]
+        assert names == ["PMAP_PROG", "RPCBPROG", "RPCBPROG"]
+        assert found.name(100000, 9) == "PMAP_PROG", "a version that is not known has the program's first name"
+        assert found.name(100001, 1) == "100001"
+        assert found.calls()[0] == "PMAP_PROG.2.PMAPPROC_NULL"
+        assert "RPCBPROG.4.RPCBPROC_GETTIME" in found.calls()
+        assert {found.number(each)[:2] for each in found.calls()} == {(100000, 2), (100000, 3), (100000, 4)}
 
 
 class TestCall:

@@ -6,7 +6,7 @@ from oncrpc.client import StreamClient
 from oncrpc.errors import NotConnected
 from oncrpc.limits import Limits
 from oncrpc.observe import MessageSeen, Observer
-from oncrpc.program import Peer
+from oncrpc.program import LATER, NO_REPLY, Call, LaterType, Peer
 from oncrpc.records import frame_fragments, frame_record
 from oncrpc.replay import ReplayCache
 from oncrpc.server import Server
@@ -16,7 +16,7 @@ from tests.oncrpc.served import PROGRAM, Notices, Served, Watcher
 
 NULL = frame_record(call_message(PROGRAM, 1, 0))
 ECHO = frame_record(call_message(PROGRAM, 1, 1, (1000).to_bytes(4, "big") + bytes(1000)))
-LATER = frame_record(call_message(PROGRAM, 1, 4, bytes(4)))
+LATER_CALL = frame_record(call_message(PROGRAM, 1, 4, bytes(4)))
 
 
 class Bench:
@@ -110,7 +110,7 @@ class TestBackpressure:
 
     def test_nothing_is_read_while_too_many_calls_are_in_hand(self) -> None:
         bench = Bench(limits=Limits(max_calls_in_hand=4))
-        bench.receive(LATER * 10)
+        bench.receive(LATER_CALL * 10)
         assert len(bench.program.calls) == 4
         assert not bench.session.reading
         bench.program.calls[0].reply(b"")
@@ -120,7 +120,7 @@ class TestBackpressure:
 
     def test_late_replies_ask_for_a_turn(self) -> None:
         bench = Bench()
-        bench.receive(LATER * 2)
+        bench.receive(LATER_CALL * 2)
         for call in bench.program.calls:
             call.reply(b"")
         assert bench.woken == 2
@@ -139,7 +139,7 @@ class TestHalfClose:
 
     def test_calls_in_hand_are_waited_for(self) -> None:
         bench = Bench()
-        bench.receive(LATER)
+        bench.receive(LATER_CALL)
         bench.session.end_of_input()
         assert not bench.session.finished
         assert not bench.session.reading
@@ -149,7 +149,7 @@ class TestHalfClose:
 
     def test_whoever_waits_for_somebody_else_is_told_of_the_hangup(self) -> None:
         bench = Bench()
-        bench.receive(LATER * 2)
+        bench.receive(LATER_CALL * 2)
         first, second = bench.program.calls
         first.on_hangup(lambda: first.reply(b"gave up"))
         bench.session.end_of_input()
@@ -224,7 +224,7 @@ class TestConnection:
 
     def test_a_program_may_close_the_connection_after_its_answer(self) -> None:
         bench = Bench()
-        bench.receive(LATER)
+        bench.receive(LATER_CALL)
         (call,) = bench.program.calls
         assert call.connection is bench.session
         call.reply(b"")
@@ -292,3 +292,43 @@ def test_who_taps_the_wire_is_told_the_fragments_of_both_directions_for_every_ca
         (False, True, (16, 0, 24)),
         (True, False, (10, 10, 4)),
     ]
+
+
+class Silent(Served):
+    """Decides on its answer before its procedure returns."""
+
+    decision: object = NO_REPLY
+
+    def served_later(self, call: Call, arg: bytes) -> LaterType:
+        call.reply(self.decision)
+        return LATER
+
+
+@pytest.mark.parametrize("observers", [(), (Watcher(),)])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_no_reply_that_is_decided_before_the_procedure_returns_sends_nothing(
+    observers: tuple[Observer, ...], calls: int
+) -> None:
+    session = StreamSession(Server([Silent()], observers=observers), 1, Peer("127.0.0.1", 1), "tcp", wake=lambda: None)
+    for _ in range(calls):
+        session.receive_data(LATER_CALL)
+        session.run()
+    assert session.data_to_send() == []
+    assert session.idle
+
+
+@pytest.mark.parametrize("value", [b"now", b"x" * 20_000, 5, NO_REPLY])
+def test_a_late_reply_is_the_same_by_the_short_way_and_by_the_long_one(value: object) -> None:
+    sent = []
+    for observers in ((), (Watcher(),)):
+        program = Served()
+        server = Server([program], observers=observers)
+        session = StreamSession(server, 1, Peer("127.0.0.1", 1), "tcp", wake=lambda: None)
+        session.receive_data(NULL + LATER_CALL)
+        session.run()
+        program.calls[0].reply(value)
+        sent.append(b"".join(session.data_to_send()))
+        assert not session.in_hand
+        with pytest.raises(RuntimeError, match="answered before"):
+            program.calls[0].reply(b"again")
+    assert sent[0] == sent[1]
