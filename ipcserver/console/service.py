@@ -224,7 +224,7 @@ class Console:
             "total": total,
             "rows": [
                 {
-                    "program": f"{each.program} {names.name(each.program)}",
+                    "program": f"{each.program} {names.name(each.program, each.version)}",
                     "version": each.version,
                     "netid": each.netid,
                     "address": each.uaddr,

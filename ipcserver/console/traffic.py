@@ -267,7 +267,7 @@ class Recorder:
         title = "not a call"
         if len(exchange.call.data) >= _CALL_HEAD:
             name = self.programs.procedure_name(program, version, procedure)
-            title = f"{self.programs.name(program)}.{version} {name}"
+            title = f"{self.programs.name(program, version)}.{version} {name}"
         return {
             "number": exchange.number,
             "lane": exchange.lane,
