@@ -7,6 +7,7 @@ nothing for them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -170,9 +171,19 @@ class StreamTap:
                 fragments = reader.fragments if isinstance(record, bytearray) else ()
                 message = self._seen(answered, (record,), fragments)
                 for observer in self._observers:
-                    observer.message_seen(message)
+                    self._show(observer, message)
         except RecordTooLarge:
             self._lost = True
+
+    def _show(self, observer: Observer, message: MessageSeen) -> None:
+        """Show a message to an observer; what it raises harms neither the others nor the connection."""
+        try:
+            observer.message_seen(message)
+        except Exception as error:  # noqa: BLE001 - an observer's fault is no fault of the call's
+            notice = Notice("observer failed", None, f"{observer!r}", error)
+            for each in self._observers:
+                with suppress(Exception):  # there is nowhere left to report what a reporter raises
+                    each.noticed(notice)
 
 
 def attributes(call: CallSeen) -> dict[str, str | int]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from oncrpc.observe import CallSeen, MessageSeen, Observer, StreamTap, attributes
+from oncrpc.observe import CallSeen, MessageSeen, Notice, Observer, StreamTap, attributes
 from oncrpc.program import Peer
 from oncrpc.records import frame_fragments, frame_record
 
@@ -40,6 +40,10 @@ def test_what_is_not_known_is_left_out() -> None:
 class Told(Observer):
     def __init__(self) -> None:
         self.messages: list[MessageSeen] = []
+        self.notices: list[Notice] = []
+
+    def noticed(self, notice: Notice) -> None:
+        self.notices.append(notice)
 
     def message_seen(self, message: MessageSeen) -> None:
         self.messages.append(message)
@@ -65,6 +69,18 @@ def test_a_clients_stream_is_told_as_the_server_sees_it() -> None:
     assert told.messages[1].fragments == (5, 0, 7)
     first = told.messages[0]
     assert (first.peer.port, first.local.port, first.netid, first.connection) == (700, 111, "tcp", 4)
+
+
+def test_an_observer_of_a_client_that_fails_harms_nobody() -> None:
+    class Bad(Observer):
+        def message_seen(self, message: MessageSeen) -> None:
+            raise ValueError
+
+    told = Told()
+    tap = StreamTap([Bad(), told], client=Peer("", 0), server=Peer("", 0), netid="local", connection=1)
+    tap.sent(frame_record(b"first") + frame_record(b"second"))
+    assert [each.parts for each in told.messages] == [(b"first",), (b"second",)]
+    assert [notice.kind for notice in told.notices] == ["observer failed"] * 2
 
 
 def test_a_stream_that_is_none_is_not_followed() -> None:
