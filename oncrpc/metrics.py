@@ -130,23 +130,25 @@ class Metrics(Observer):
         """Return the metrics with their values now."""
         families = self._families()
         calls, seconds, request, reply, in_hand, opened, opens, notices = families
-        for (program, program_name, version, procedure, netid), series in self._series.items():
+        # Copies, made in one step each: who asks may be another thread, while calls go on.
+        for (program, program_name, version, procedure, netid), series in list(self._series.items()):
             labels = [
                 program_name or (str(program) if procedure else _UNKNOWN),
                 str(version) if procedure else _UNKNOWN,
                 procedure or _UNKNOWN,
                 netid,
             ]
-            for outcome, count in series.outcomes.items():
+            for outcome, count in list(series.outcomes.items()):
                 calls.add_metric([*labels, outcome], count)
             seconds.add_metric(labels, series.seconds.buckets(), series.seconds.total)
             request.add_metric(labels, series.request.buckets(), series.request.total)
             reply.add_metric(labels, series.reply.buckets(), series.reply.total)
         in_hand.add_metric([], self._in_hand)
-        for netid, count in self._opened.items():
+        for netid, count in list(self._opened.items()):
             opened.add_metric([netid], count)
-            opens.add_metric([netid], self._open[netid])
-        for kind, count in self._notices.items():
+        for netid, count in list(self._open.items()):
+            opens.add_metric([netid], count)
+        for kind, count in list(self._notices.items()):
             notices.add_metric([kind], count)
         return families
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,6 +51,25 @@ def test_calls_are_counted_by_procedure_and_outcome(registry: Registry) -> None:
     assert count("onc_rpc_server_connections_open", {"transport": "tcp"}) == 0
     assert count("onc_rpc_server_garbage_total") == 1
     assert count("onc_rpc_server_notices_total", {"kind": "garbage arguments"}) == 1
+
+
+def test_calls_may_go_on_while_figures_are_collected(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """prometheus_client's own HTTP server collects in a thread."""
+    from oncrpc import metrics
+
+    session = served(registry)
+    new = iter(range(7))
+
+    class Family(metrics.HistogramMetricFamily):
+        def add_metric(self, *what: Any, **more: Any) -> None:
+            super().add_metric(*what, **more)
+            session.receive_data(frame_record(call_message(PROGRAM, 1, next(new, 0), bytes(8))))
+            session.run()
+
+    session.receive_data(frame_record(call_message(PROGRAM, 1, 99)))
+    session.run()
+    monkeypatch.setattr(metrics, "HistogramMetricFamily", Family)
+    assert len(list(registry.collect())) > 8
 
 
 def test_peers_cannot_invent_labels(registry: Registry) -> None:
