@@ -42,6 +42,8 @@ SECONDS: Final = 120
 _KINDS: Final = 64
 """Different outcomes and procedures that are counted; peers choose some of them."""
 _BUCKETS: Final = 26
+_FRAGMENT: Final = 8
+"""Bytes that it costs to know a fragment's size."""
 _CALL_HEAD: Final = 24
 _IS_CALL: Final = bytes(4)
 _NOT_KNOWN: Final = "other"
@@ -58,7 +60,7 @@ class Message:
         size: All its bytes.
         at: When it came or went, in seconds since 1970.
         local: The server's own address.
-        fragments: Sizes of the fragments that it came in; empty where that is not known.
+        fragments: Sizes of the fragments that it came in; empty where that is not known, or not all was kept.
     """
 
     data: bytes
@@ -71,6 +73,11 @@ class Message:
     def whole(self) -> bool:
         """Whether all of it was kept."""
         return self.size == len(self.data)
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that it holds: a peer may send more fragments than bytes."""
+        return len(self.data) + _FRAGMENT * len(self.fragments)
 
 
 @dataclass(slots=True)
@@ -117,7 +124,7 @@ class Exchange:
     @property
     def bytes_kept(self) -> int:
         """Bytes that it holds."""
-        return len(self.call.data) + (0 if self.reply is None else len(self.reply.data))
+        return self.call.bytes_kept + (0 if self.reply is None else self.reply.bytes_kept)
 
 
 @dataclass(slots=True)
@@ -186,7 +193,7 @@ class Recorder:
         is_call = kept[4:8] == _IS_CALL
         if seen.outgoing == is_call:  # calls back to a client, and replies that answer them: not ours to show
             return
-        message = Message(kept, size, self._wall(), seen.local, tuple(seen.fragments))
+        message = Message(kept, size, self._wall(), seen.local, tuple(seen.fragments) if size == len(kept) else ())
         if is_call:
             exchange = Exchange(self._next, lane, seen.peer, seen.netid, seen.connection, key, message)
             self._next += 1
@@ -198,11 +205,11 @@ class Recorder:
                 return
             exchange = found
             if exchange.reply is not None:
-                self._bytes -= len(exchange.reply.data)
+                self._bytes -= exchange.reply.bytes_kept
             exchange.reply = message
             if lane == RPCBIND:
                 exchange.outcome = _outcome(kept)
-        self._bytes += len(kept)
+        self._bytes += message.bytes_kept
         self._touch(exchange)
         while self._bytes > self._total or len(self.exchanges) > self._most:
             self._forget_oldest()
@@ -334,9 +341,9 @@ class Recorder:
         """Return calls as a pcapng file; messages that were not kept whole are left out.
 
         Args:
-            numbers: Which; None: all that are kept.
+            numbers: Which, each once; None: all that are kept.
         """
-        chosen = self.exchanges.values() if numbers is None else map(self.exchanges.get, numbers)
+        chosen = self.exchanges.values() if numbers is None else map(self.exchanges.get, dict.fromkeys(numbers))
         rows = [
             (message.at, exchange, message, message is exchange.reply)
             for exchange in chosen

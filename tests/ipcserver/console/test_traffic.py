@@ -74,6 +74,15 @@ def test_only_so_many_calls_and_bytes_are_kept_whatever_comes() -> None:
     assert [each.xid for each in found.exchanges.values()] == [201]
 
 
+def test_the_fragments_of_messages_count_among_the_bytes_that_are_kept() -> None:
+    found = recorder(calls=1000, total=100_000)
+    for xid in range(100):
+        found.message("server", MessageSeen(THERE, HERE, "tcp", 3, False, (call(xid, bytes(4056)),), (1,) * 4096))
+    assert len(found.exchanges) == 100_000 // (4096 + 8 * 4096)
+    found.message("server", MessageSeen(THERE, HERE, "tcp", 3, False, (call(200, bytes(1 << 20)),), (300,) * 4096))
+    assert found.exchanges[101].call.fragments == (), "of no use without all bytes"
+
+
 def test_of_a_large_message_the_beginning_is_kept_and_its_size_told() -> None:
     found = recorder()
     found.message("server", message(call(1), bytes(1 << 20)))
@@ -137,6 +146,7 @@ def test_a_capture_holds_the_messages_asked_for() -> None:
         found.message("server", message(call(xid)))
     both, one, none = found.capture(None), found.capture([2]), found.capture([99])
     assert len(both) > len(one) > len(none) > 0
+    assert found.capture([2] * 1000) == one, "asking for one message again and again makes no large file"
     assert call(6) in one
     assert call(5) not in one
 
