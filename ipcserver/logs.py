@@ -66,7 +66,8 @@ def begin_logging(stream: TextIO, form: str = "text", *, verbose: bool = False) 
         stream.flush()
 
     lowest = LogLevelFilterPredicate(LogLevel.debug if verbose else LogLevel.info)
-    # Twisted's own factories announce every start and stop; nobody reads that.
-    lowest.setLogLevelForNamespace("twisted.internet", LogLevel.warn)
+    # Twisted's own factories and ports announce every start and stop, the ports in the old way; nobody reads that.
+    for namespace in ("twisted.internet", "log_legacy"):
+        lowest.setLogLevelForNamespace(namespace, LogLevel.warn)
     observer = FilteringLogObserver(cast("ILogObserver", write), [lowest])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

@@ -281,6 +281,11 @@ def test_what_is_not_there_is_not_found(port: int, path: str) -> None:
     assert ask(port, path).status == 404
 
 
+def test_the_log_says_where_the_console_is_and_not_what_twisted_calls_it(serving: Serving, port: int) -> None:
+    assert f":{port}/" in serving.process.output
+    assert "starting on" not in serving.process.output
+
+
 def test_health_and_metrics_are_for_machines(port: int, ipc: IPC) -> None:
     ipc.info()
     health = ask(port, "/healthz")
