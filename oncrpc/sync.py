@@ -18,6 +18,7 @@ import os
 import random
 import socket
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -48,7 +49,7 @@ def _first_xid() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
 
-class _Blocking:
+class _Blocking(ABC):
     """What both transports share: one call from its arguments to its result."""
 
     _core: StreamClient | DatagramClient
@@ -106,14 +107,15 @@ class _Blocking:
         finally:
             self._core.cancel(xid)
 
+    @abstractmethod
     def _start(  # noqa: PLR0917, the fields of a call
         self, token: object, program: int, version: int, procedure: int, arguments: bytes, wait: float
     ) -> int:
-        raise NotImplementedError
+        """Give a call to the core; return its xid."""
 
+    @abstractmethod
     def _wait(self) -> None:
         """Send what is due, then take bytes or let the timer strike."""
-        raise NotImplementedError
 
     def _receive(self) -> bytes | None:
         """Bytes, or None when the core's time has come."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import random
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -112,7 +113,7 @@ class _Timer:
         self._due()
 
 
-class _Calling:
+class _Calling(ABC):
     """What both transports share on the way from a stub to its core and back."""
 
     _core: StreamClient | DatagramClient
@@ -149,8 +150,9 @@ class _Calling:
             return fail(error)
         return answer
 
+    @abstractmethod
     def _start(self, token: _Token, stub: ClientStub, procedure: Procedure, data: bytes, timeout: float | None) -> int:
-        raise NotImplementedError
+        """Give a call to the core; return its xid."""
 
     def _cancel(self, xid: int) -> None:
         self._core.cancel(xid)
