@@ -173,7 +173,7 @@ class _Calling(ABC):
             elif type(event) is Called:
                 self._called(event.message)
 
-    def _called(self, message: bytes) -> None:
+    def _called(self, message: bytes) -> None:  # noqa: B027 - a hook
         """Take a call of the peer's; by default nobody serves it."""
 
 
