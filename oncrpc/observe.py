@@ -95,16 +95,18 @@ class Notice:
 
     Attributes:
         kind: Short and fixed: lines are limited by it. "handler failed", "garbage arguments",
-            "authentication", "malformed message", "record too large", "connection cut", ...
+            "unknown version", "authentication", "malformed message", "record too large", "connection cut", ...
         peer: Who caused it; None if nobody did.
         text: What happened.
         error: With its traceback, for our own faults alone.
+        routine: Whether clients in good order cause it in their daily work: no reason to warn anybody.
     """
 
     kind: str
     peer: Peer | None
     text: str
     error: BaseException | None = None
+    routine: bool = False
 
 
 class Observer:

@@ -58,6 +58,12 @@ __all__ = ["LATER_KINDS", "Server"]
 
 _DIGEST_SIZE: Final = 16
 _SUCCESS: Final = AcceptStat.SUCCESS.name
+_UNKNOWN: Final = {
+    AcceptStat.PROG_UNAVAIL: "unknown program",
+    AcceptStat.PROG_MISMATCH: "unknown version",
+    AcceptStat.PROC_UNAVAIL: "unknown procedure",
+}
+"""kinds of notices"""
 
 
 LATER_KINDS: Final[dict[type, bool]] = {LaterType: True}
@@ -180,11 +186,14 @@ class Server:
             self.counters.refused += 1
             reply = self._sized([encode_error(xid, refusal)], record, origin)
             assert header is not None
+            # Who does not know which versions there are calls one that is not there, and is told (rpcinfo does).
+            probe = isinstance(refusal, ProgramMismatch)
             self.notice(
-                "unknown procedure",
+                _UNKNOWN.get(refusal.accept_stat, "call refused"),
                 origin.peer,
                 f"program {header.program} version {header.version} procedure {header.procedure}: "
-                f"{refusal.accept_stat.name}",
+                f"{refusal.accept_stat.name}{f', {refusal}' if probe else ''}",
+                routine=probe,
             )
             self._refused(header, xid, record, origin, started, refusal, reply)
             return reply
@@ -350,9 +359,11 @@ class Server:
         self._end(call, "CANCELLED", ())
         # The key, if there is one, stays in progress until the procedure ends: it is still running.
 
-    def notice(self, kind: str, peer: Peer | None, text: str, error: BaseException | None = None) -> None:
+    def notice(
+        self, kind: str, peer: Peer | None, text: str, error: BaseException | None = None, *, routine: bool = False
+    ) -> None:
         """Tell the observers something for the log."""
-        notice = Notice(kind, peer, text, error)
+        notice = Notice(kind, peer, text, error, routine)
         for observer in self.observers:
             with suppress(Exception):  # there is nowhere left to report what a reporter raises
                 observer.noticed(notice)

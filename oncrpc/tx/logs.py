@@ -60,4 +60,5 @@ class NoticeLog(Observer):
                 kind=notice.kind,
             )
         else:
-            self._log.warn("{kind}: {peer}{text}{more}", kind=notice.kind, peer=peer, text=notice.text, more=more)
+            tell = self._log.info if notice.routine else self._log.warn
+            tell("{kind}: {peer}{text}{more}", kind=notice.kind, peer=peer, text=notice.text, more=more)

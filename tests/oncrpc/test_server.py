@@ -107,6 +107,26 @@ class TestOutcomes:
     def test_an_unknown_procedure_is_unavailable(self) -> None:
         assert Bench().call(99) == ACCEPTED + word(3)
 
+    def test_what_is_not_served_is_noticed_by_what_is_unknown_and_a_probe_for_versions_is_routine(self) -> None:
+        """Clients that do not know the versions of a program call one that is not there, and read the range."""
+        bench = Bench()
+        bench.send(
+            call_message(99, 1, 1),
+            call_message(PROGRAM, 0, 0),
+            call_message(PROGRAM, 2**32 - 1, 0),
+            call_message(PROGRAM, 1, 99),
+        )
+        assert [(notice.kind, notice.routine) for notice in bench.notices.notices] == [
+            ("unknown program", False),
+            ("unknown version", True),
+            ("unknown version", True),
+            ("unknown procedure", False),
+        ]
+        assert [notice.text for notice in bench.notices.notices[:2]] == [
+            "program 99 version 1 procedure 1: PROG_UNAVAIL",
+            f"program {PROGRAM} version 0 procedure 0: PROG_MISMATCH, versions 1 to 3 are served",
+        ]
+
     def test_another_rpc_version_is_a_mismatch_of_2_to_2(self) -> None:
         message = bytearray(call_message(PROGRAM, 1, 0))
         message[8:12] = word(3)

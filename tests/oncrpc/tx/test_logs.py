@@ -46,6 +46,14 @@ def test_a_burst_is_written_and_then_one_line_for_many(lines: list[LogEvent]) ->
     assert "995 more" in lines[-1]["more"]
 
 
+def test_what_is_routine_is_no_warning(lines: list[LogEvent]) -> None:
+    log = NoticeLog(5, 10, Clock())
+    for routine in (False, True):
+        log.noticed(Notice("unknown version", PEER, "7", routine=routine))
+    assert [event["log_level"].name for event in lines] == ["warn", "info"]
+    assert lines[0]["log_format"] == lines[1]["log_format"]
+
+
 def test_kinds_are_limited_apart(lines: list[LogEvent]) -> None:
     log = NoticeLog(2, 10, Clock())
     for kind in ("a", "b", "a", "b", "a", "b"):
