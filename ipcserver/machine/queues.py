@@ -366,10 +366,11 @@ class Queues:
         queue = self.table.find(args.set.id)
         permissions.require_control(queue.perm, call.caller)
         qbytes = from_hyper(args.qbytes)
+        # In C it has no sign: what is negative here is beyond every limit there.
+        if not 0 <= qbytes <= self.accounts.limits.msgmnb and call.caller.uid != 0:
+            raise Refused(RIPC_EPERM)
         if qbytes < 0:
             raise Refused(RIPC_EINVAL)
-        if qbytes > self.accounts.limits.msgmnb and call.caller.uid != 0:
-            raise Refused(RIPC_EPERM)
         permissions.change(queue.perm, args.set)
         queue.qbytes = qbytes
         queue.ctime = self.accounts.time_s

@@ -116,6 +116,7 @@ def test_only_root_raises_msg_qbytes_above_msgmnb(lab: Lab) -> None:
     owner, root = lab.process(uid=5), lab.process()
     id = owner.msgget()
     assert owner.msgset(id, 5, 5, 0o600, 16385) is RIPC_EPERM
+    assert owner.msgset(id, 5, 5, 0o600, -1) is RIPC_EPERM
     assert root.msgset(id, 5, 5, 0o600, 16385) is RIPC_OK
     assert owner.msgset(id, 5, 5, 0o600, 16384) is RIPC_OK
     assert root.msgset(id, 5, 5, 0o600, -1) is RIPC_EINVAL
