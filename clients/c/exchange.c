@@ -49,19 +49,21 @@ next_xid(void)
     return xid;
 }
 
-/* Sends a call whose answer nobody waits for. */
-static void
+/* Sends a call whose answer nobody waits for; returns its xid. */
+static u_int
 tell(struct slot *slot, u_long procedure, xdrproc_t xdr_arg, void *arg)
 {
     struct ipcc__buffer out;
+    u_int xid = next_xid();
 
     memset(&out, 0, sizeof out);
     if (slot->fd >= 0 && ipcc__compose(&out, procedure, xdr_arg, arg, SMALL) == 0) {
-        ipcc__set_xid(&out, next_xid());
+        ipcc__set_xid(&out, xid);
         if (ipcc__send(slot->fd, out.data, out.used) < 0)
             ipcc__disconnect(slot);
     }
     free(out.data);
+    return xid;
 }
 
 void
@@ -73,7 +75,7 @@ ipcc__tell_cancel(struct slot *slot)
     args.slot = slot->number;
     args.seq = slot->seq;
     args.xid = 0;
-    tell(slot, RIPC_CANCEL, (xdrproc_t)xdr_ripc_cancel_args, &args);
+    (void)tell(slot, RIPC_CANCEL, (xdrproc_t)xdr_ripc_cancel_args, &args);
 }
 
 /* The answer has arrived: a message that was received does not go back if we die now. */
@@ -88,7 +90,7 @@ tell_received(struct slot *slot)
     args.session = slot->session->id;
     args.acks.acks_len = 1;
     args.acks.acks_val = &ack;
-    tell(slot, RIPC_RENEW, (xdrproc_t)xdr_ripc_renew_args, &args);
+    slot->receipt = tell(slot, RIPC_RENEW, (xdrproc_t)xdr_ripc_renew_args, &args);
 }
 
 /* Takes what has arrived at a slot's socket.  Returns 1, 0 if nothing was there, -1 at the connection's end. */
@@ -109,6 +111,34 @@ receive(struct slot *slot)
     return 1;
 }
 
+/* Drops the first record of what has arrived: its length, and how many bytes of the stream it took. */
+static void
+drop(struct slot *slot, size_t length, size_t taken)
+{
+    ripc_status status = RIPC_EIO;
+
+    if (ipcc__xid_of(&slot->in) == slot->receipt
+        && ipcc__parse(&slot->in, length, (xdrproc_t)xdr_ripc_status, &status) == 0 && status == RIPC_OK)
+        slot->receipt = 0;
+    memmove(slot->in.data, slot->in.data + taken, slot->in.used - taken);
+    slot->in.used -= taken;
+}
+
+/* Whether the server may not have heard that a slot's last message arrived. */
+static int
+unheard_of(struct slot *slot)
+{
+    size_t taken;
+    long length;
+
+    if (slot->receipt == 0 || slot->fd < 0 || !ipcc__is(slot->fd, &slot->file))
+        return slot->receipt != 0;
+    while (receive(slot) > 0)
+        while ((length = ipcc__record(&slot->in, &taken)) > 0)
+            drop(slot, (size_t)length, taken);
+    return slot->receipt != 0;
+}
+
 /* Tells whether a signal handler forked and this is the child: the call is its parent's. */
 static int
 stranger(const struct slot *slot)
@@ -117,16 +147,6 @@ stranger(const struct slot *slot)
         return 0;
     errno = EINTR;
     return 1;
-}
-
-static uid_t
-user(void)
-{
-    uid_t uid;
-    gid_t gid;
-
-    (void)ipcc__user(&uid, &gid, NULL, 0);
-    return uid;
 }
 
 /*
@@ -154,7 +174,6 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
         if (slot->fd < 0)
             return BROKEN;
         ipcc__know(slot->fd, &slot->file);
-        slot->made_as = user();
     }
     ++*sent;
     ipcc__set_xid(&slot->out, xid);
@@ -178,15 +197,8 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
                 done = ipcc__parse(&slot->in, (size_t)length, request->xdr_res, request->res);
                 xid = 0;
             }
-            memmove(slot->in.data, slot->in.data + taken, slot->in.used - taken);
-            slot->in.used -= taken;
+            drop(slot, (size_t)length, taken);
             if (xid == 0) {
-                if (done < 0 && errno == EACCES && slot->made_as != user()) {
-                    /* Who we were when we connected may not speak for who we are: the server refused to look. */
-                    ipcc__set_aside(slot);
-                    --*sent;
-                    return exchange(slot, request, ms, mask, interruptible, cancelled, sent);
-                }
                 ipcc__close_aside(slot);
                 return done;
             }
@@ -380,6 +392,8 @@ perform(struct slot *slot, struct ipcc__request *request, const struct ipcc__mas
             goto repeat;
         }
         slot->doubtful = status == RIPC_EIO || status == RIPC_ENOSPC ? slot->doubtful + 1 : 0;
+        if (slot->doubtful == 0)
+            slot->receipt = 0;  /* the next number says that the answer before has arrived */
         if (status == RIPC_ENOSESSION) {
             if (lost(slot, request, sent))
                 return BROKEN;
@@ -479,14 +493,35 @@ goodbye(struct slot *slot, const struct ipcc__mask *mask)
 {
     struct ipcc__request request;
     ripc_status status;
+    long until = ipcc__now() + GOODBYE_MS;
+    long pause = FIRST_PAUSE_MS;
+    long left;
     int cancelled = 0;
     int sent = 0;
 
     memset(&request, 0, sizeof request);
     request.xdr_res = (xdrproc_t)xdr_ripc_status;
     request.res = &status;
-    if (ipcc__compose(&slot->out, RIPC_GOODBYE, (xdrproc_t)xdr_ripc_hyper, &slot->session->id, SMALL) == 0)
-        (void)exchange(slot, &request, GOODBYE_MS, mask, 0, &cancelled, &sent);
+    if (ipcc__compose(&slot->out, RIPC_GOODBYE, (xdrproc_t)xdr_ripc_hyper, &slot->session->id, SMALL) < 0)
+        return;
+    /* A server that crashed is back soon; what it has not heard must not happen again. */
+    while ((left = until - ipcc__now()) > 0
+           && exchange(slot, &request, left, mask, 0, &cancelled, &sent) == BROKEN && !g.given_up) {
+        (void)ipcc__wait(-1, pause, mask);
+        pause *= 2;
+    }
+}
+
+/* Whether one of the session's free slots has a receipt that was not heard, perhaps.  Under the lock. */
+static int
+unheard(const struct session *session)
+{
+    struct slot *slot;
+
+    for (slot = session->free; slot != NULL; slot = slot->next)
+        if (unheard_of(slot))
+            return 1;
+    return 0;
 }
 
 void
@@ -501,8 +536,11 @@ ipcc_close(void)
     ipcc__hold_signals(&mask);
     (void)pthread_mutex_lock(&g.lock);
     session = ipcc__own();
-    /* Adjustments are to be made before whoever waits for this process goes on; the rest ends with the connections. */
-    needed = session != NULL && session->open && (session->undo || g.ending == IPCC_LEASE)
+    /*
+     * Adjustments are to be made before whoever waits for this process goes on; a message whose receipt was lost with a
+     * server must not come back; the rest ends with the connections.
+     */
+    needed = session != NULL && session->open && (session->undo || g.ending == IPCC_LEASE || unheard(session))
         && (session->free != NULL || session->made < session->limit);
     (void)pthread_mutex_unlock(&g.lock);
     if (needed && (slot = ipcc__take(&here)) != NULL) {

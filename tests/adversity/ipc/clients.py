@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tests.adversity.ipc.history import Event
     from tests.adversity.ipc.nursery import Child, Nursery
 
-__all__ = ["COUNTER", "INITIAL", "MUTEX", "POOL", "Crowd", "run"]
+__all__ = ["COUNTER", "INITIAL", "MUTEX", "POOL", "Crowd", "Program", "run"]
 
 MUTEX: Final = "mutex"
 """Semaphore 0: one may have it."""
@@ -52,6 +53,15 @@ _SLOTS: Final = 16
 """Calls that a pump has under way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a client is that is not of this module: sysv_client.c."""
+
+    path: Path
+    environment: Mapping[str, str]
+    """What it takes to bring it to a server, but for its address."""
+
+
 class Crowd:
     """Clients of one queue and one set of semaphores, in processes of their own.
 
@@ -61,6 +71,7 @@ class Crowd:
         addresses: Where they reach the server, by kind: ``tcp``, ``udp`` and ``direct``.
         objects: The ids of the queue, the set and the segment.
         seed: What their choices come from.
+        programs: Clients in C, by kind; addresses has them too.
     """
 
     def __init__(
@@ -71,12 +82,14 @@ class Crowd:
         objects: tuple[int, int, int],
         *,
         seed: int,
+        programs: Mapping[str, Program] | None = None,
     ) -> None:
         self._nursery = nursery
         self._directory = directory
         self._addresses = addresses
         self._objects = objects
         self._seed = seed
+        self._programs = dict(programs or {})
         self._running: dict[str, Child] = {}
         self._died: dict[str, float] = {}
         self._settled = History()
@@ -91,8 +104,23 @@ class Crowd:
                 way = "direct" if role in {"pump", "drain"} else "udp" if number % 3 == 0 else "tcp"
                 self._begin(f"{role}-{way}-{number}-1")
 
+    def start_programs(self, **roles: int) -> None:
+        """Let clients in C loose: so many of each role and kind."""
+        for kind, way in enumerate(self._programs, 1):
+            for role, count in roles.items():
+                for number in range(1, count + 1):
+                    self._begin(f"{role}-{way}-{100 * kind + number}-1")
+
     def _begin(self, name: str) -> None:
-        address = self._addresses[name.split("-")[1]]
+        way = name.split("-")[1]
+        address = self._addresses[way]
+        if way in self._programs:
+            program = self._programs[way]
+            arguments = [str(program.path), name, str(self._path(name)), *map(str, self._objects[:2])]
+            changes = {**program.environment, "IPCSERVER": address, "IPCSERVER_PATIENCE": "120"}
+            log = self._directory / "clients.log"
+            self._running[name] = self._nursery.fork("program", arguments, log, **changes)
+            return
         arguments = [name, address, str(self._path(name)), str(self._seed), *map(str, self._objects)]
         self._running[name] = self._nursery.fork("client", arguments, self._directory / "clients.log")
 
@@ -127,7 +155,8 @@ class Crowd:
         """Return what they all saw, and what settle() saw."""
         found = list(self._settled.events)
         for path in sorted(self._directory.glob("*.history")):
-            found += read(path, self._died.get(path.stem.partition("~")[0]))
+            name = path.stem.partition("~")[0]
+            found += read(path, self._died.get(name), acknowledges=name.split("-")[1] in self._programs)
         return found
 
     def settle(self, address: str) -> None:

@@ -97,7 +97,7 @@ class History:
             self.end(number, event, "refused" if event.fate == "refused" else "done")
 
 
-def read(path: Path, died: float | None = None) -> list[Event]:
+def read(path: Path, died: float | None = None, *, acknowledges: bool = False) -> list[Event]:
     """Read what one client, a session at a time, has written down.
 
     A session that ends without a goodbye gives back what was not acknowledged: the message that its last call asked
@@ -106,6 +106,8 @@ def read(path: Path, died: float | None = None) -> list[Event]:
     Args:
         path: The file.
         died: When the client was killed; None: it came to its own end.
+        acknowledges: The client acknowledges what it receives before its program sees it. Then the message that the
+            last call asked for is gone, perhaps, as it is when a process of the kernel's is killed.
     """
     events: dict[int, Event] = {}
     if path.exists():
@@ -117,18 +119,21 @@ def read(path: Path, died: float | None = None) -> list[Event]:
                     event = events[number]
                     event.fate, event.what, event.value, event.end = fate, what, value, end
                 case _:
-                    _give_back(list(events.values()), None)
+                    _give_back(list(events.values()), None, acknowledges=acknowledges)
     found = list(events.values())
     if died is not None:
-        _give_back(found, died)
+        _give_back(found, died, acknowledges=acknowledges)
     return found
 
 
-def _give_back(events: list[Event], died: float | None) -> None:
+def _give_back(events: list[Event], died: float | None, *, acknowledges: bool) -> None:
     """Change the latest events to what is known of them when their session ends without a goodbye."""
+    before = events
     if events and events[-1].kind == "receive" and events[-1].fate == "unknown":
-        events[-1].kind = "borrow"
-    for event in reversed(events):
+        if not acknowledges:
+            events[-1].kind = "borrow"
+        before = events[:-1]
+    for event in reversed(before):
         if event.kind == "receive":
             if event.fate == "done":
                 event.fate, event.end = "unknown", float("inf")

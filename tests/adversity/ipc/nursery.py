@@ -199,6 +199,10 @@ def _client(arguments: list[str]) -> None:
     run(arguments)
 
 
+def _program(arguments: list[str]) -> None:
+    os.execv(arguments[0], arguments)
+
+
 _MODULES: Final = (
     "ipcserver.cli.serve",
     "ipcserver.logs",
@@ -206,7 +210,7 @@ _MODULES: Final = (
     "oncrpc.tx.lean",
     "tests.adversity.ipc.clients",
 )
-_FUNCTIONS: Final = {"serve": _serve, "client": _client}
+_FUNCTIONS: Final = {"serve": _serve, "client": _client, "program": _program}
 
 
 def _live(request: dict[str, Any]) -> int:

@@ -68,6 +68,8 @@ class FaultyProxy:
         self.udp_port = 0
         self.on_cut_reply: Callable[[], object] = lambda: None
         """Called before a reply is cut; nothing passes meanwhile."""
+        self.loses: Callable[[bytes], bool] = lambda _: False
+        """Whether a call never arrives, though its connection lasts."""
         self.did: Counter[str] = Counter()
         """How often it did what."""
 
@@ -150,6 +152,8 @@ class FaultyProxy:
             while True:
                 mark = await reader.readexactly(4)
                 record = mark + await reader.readexactly(int.from_bytes(mark, "big") & 0x7FFFFFFF)
+                if self.loses(record[4:]):
+                    continue
                 for _ in range(2 if self._happens("duplicate") else 1):
                     await self._pass_on(record, writer)
                 if self._happens("late"):

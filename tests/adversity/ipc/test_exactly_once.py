@@ -33,8 +33,10 @@ from tests.ipcserver.serving import IPCSERVER
 from tests.peers import require
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.adversity.ipc.clients import Program
     from tests.adversity.ipc.nursery import Nursery
 
 ROUND = 50
@@ -69,6 +71,7 @@ def torment(
     longest_life: float,
     snapshot_commands: int,
     way: Literal["kill -9", "kill -9 at a system call", "SIGTERM"] = "kill -9",
+    programs: Mapping[str, Program] | None = None,
 ) -> Counter[str]:
     """Kill, cut, delay, duplicate and reorder; then prove that nobody was wronged.
 
@@ -80,6 +83,8 @@ def torment(
         longest_life: In seconds; most are much shorter.
         snapshot_commands: After how many commands a snapshot is taken: so that ends come then, too.
         way: How lives end.
+        programs: Clients in C, instead of most of those in Python. Those called ``bound`` meet no cuts, and no copies
+            over other connections, whose ends are cuts too: to the server the end of its connections is their death.
 
     Returns:
         How often what happened.
@@ -91,6 +96,7 @@ def torment(
             nursery, directory, *LIMITS, changes={"IPCSERVER_SNAPSHOT_COMMANDS": str(snapshot_commands)}
         ) as server,
         FaultyProxy(lambda: server.port, random.Random(seed + 1), Faults()) as proxy,
+        FaultyProxy(lambda: server.port, random.Random(seed + 2), Faults(cut=0, late=0)) as uncut,
     ):
         with connect(server.tcp) as ipc:
             queue = ipc.msgget()
@@ -98,8 +104,15 @@ def torment(
             semaphores.set_values(list(INITIAL.values())[:3])
             segment = ipc.shmget(size=4096)
         addresses = {**proxy.addresses, "direct": server.tcp}
-        crowd = Crowd(nursery, directory, addresses, (queue.id, semaphores.id, segment.id), seed=seed)
-        crowd.start(sender=3, receiver=3, holder=3, adder=3, mayfly=1, plain=2, pump=2, drain=2)
+        for kind in programs or {}:
+            addresses[kind] = (uncut if kind == "bound" else proxy).addresses["tcp"]
+        objects = queue.id, semaphores.id, segment.id
+        crowd = Crowd(nursery, directory, addresses, objects, seed=seed, programs=programs)
+        if programs:
+            crowd.start_programs(sender=2, receiver=2, holder=2, adder=1)
+            crowd.start(sender=1, receiver=1, holder=1, mayfly=1)
+        else:
+            crowd.start(sender=3, receiver=3, holder=3, adder=3, mayfly=1, plain=2, pump=2, drain=2)
         while figures["kills"] < kills:
             if way == "kill -9 at a system call":
                 end_at_a_system_call(server, chance)
@@ -135,19 +148,21 @@ def torment(
         assert crowd.failures == [], "\n".join(crowd.failures)
         assert server.stop() == 0
     events = crowd.events()
-    figures.update(proxy.did)
+    figures.update(proxy.did + uncut.did)
     figures["clients killed"] = crowd.deaths
     for event in events:
         if event.fate == "done" and event.client != "drain":
             figures[event.kind] += 1
             figures["over UDP"] += "-udp-" in event.client
+            for kind in programs or {}:
+                figures[f"by {kind} clients in C"] += f"-{kind}-" in event.client
     figures["cancelled"] = sum(1 for event in events if event.kind == "receive" and event.value == gen.RIPC_EINTR)
     figures["unknown"] = sum(1 for event in events if event.fate == "unknown")
     starts = sorted(server.start_seconds)
     print(f"seed {seed}: {dict(figures)}; a start took {starts[len(starts) // 2]:.3f} s, {starts[-1]:.3f} s at most")
     found = faults(events, capacity=INITIAL)
     kinds = Counter(fault.partition(":")[0] for fault in found)
-    summary.add(way, {**figures, **{kind: kinds[kind] for kind in KINDS}})
+    summary.add(f"{way}, C" if programs else way, {**figures, **{kind: kinds[kind] for kind in KINDS}})
     assert found == [], f"seed {seed}"
     journal = server.state / "journal.sqlite"
     check = subprocess.run([*IPCSERVER, "journal", "check", str(journal)], capture_output=True, text=True, check=False)

@@ -72,6 +72,15 @@ def test_what_a_killed_client_received_last_may_come_again_and_what_it_asked_for
     ]
 
 
+def test_what_a_killed_client_that_acknowledges_before_it_sees_asked_for_is_gone_perhaps(path: Path) -> None:
+    calls(path, ("receive", "1:1"), ("receive", "1:2"), during=("receive", ""))
+    assert seen(read(path, DIED, acknowledges=True)) == [
+        ("receive", "1:1", "done"),
+        ("receive", "1:2", "unknown"),
+        ("receive", "", "unknown"),
+    ]
+
+
 def test_a_client_that_ended_in_order_acknowledged_everything(path: Path) -> None:
     calls(path, ("receive", "1:1"))
     assert seen(read(path)) == [("receive", "1:1", "done")]
