@@ -24,10 +24,11 @@ _XID = Struct(">I")
 class _More:
     """What few calls need: those that are answered later, watched, or remembered."""
 
-    __slots__ = ("cancel", "hangup", "ready", "replay_key", "seen", "waiting")
+    __slots__ = ("cancel", "hangup", "limit", "ready", "replay_key", "seen", "waiting")
 
     def __init__(self) -> None:
         self.waiting = False
+        self.limit = 0
         self.ready: Sequence[bytes] | None = None
         self.replay_key: ReplayKey | None = None
         self.seen: CallSeen | None = None
@@ -126,9 +127,19 @@ class ServedCall(Call):
         return self.origin.connection
 
     @property
+    def whole_limit(self) -> int:
+        """Most bytes of the whole reply.
+
+        An unknown sender of datagrams is sent no more than it sent: that differs from call to call, and a call that
+        waits keeps its own.
+        """
+        more = self._more
+        return self.origin.reply_limit if more is None else more.limit or self.origin.reply_limit
+
+    @property
     def reply_limit(self) -> int:
         """Most bytes that the encoded result may have here."""
-        return max(0, self.origin.reply_limit - 4 - len(self.route.after_xid))
+        return max(0, self.whole_limit - 4 - len(self.route.after_xid))
 
     def reply(self, value: Any) -> None:
         """Answer with the result, or NO_REPLY to answer nothing, after LATER was returned."""
@@ -142,7 +153,7 @@ class ServedCall(Call):
                 body = b""
                 fits = False
             else:
-                fits = route.size - 4 + len(body) <= self.origin.reply_limit
+                fits = route.size - 4 + len(body) <= more.limit
             if fits:
                 self.answered = True
                 more.waiting = False

@@ -317,7 +317,7 @@ class Server:
             if route.accepted.wrap is not None:
                 reply[1:] = [route.accepted.wrap(b"".join(reply[1:]))]
             size = sum(map(len, reply))
-            limit = call.origin.reply_limit
+            limit = call.whole_limit
             if size > limit:
                 raise ReplyTooLarge(size, limit)  # noqa: TRY301 - answered as every failure is
         except Exception as error:  # noqa: BLE001 - becomes the reply
@@ -428,7 +428,9 @@ class Server:
             # Nothing, if the procedure chose to make no reply.
             return ready or None
         if not call.answered:
-            call.more.waiting = True
+            more = call.more
+            more.waiting = True
+            more.limit = call.origin.reply_limit
             call.origin.in_hand.add(call)
         return None
 

@@ -151,6 +151,21 @@ class TestReflection:
         assert reply[20:] == word(5)
         assert bench.call(1, word(8) + bytes(8), place="there") == word(1) + word(1) + bytes(16) + word(8) + bytes(8)
 
+    @pytest.mark.parametrize("replay", [True, False])
+    @pytest.mark.parametrize("size", [0, 4000])
+    def test_of_an_unknown_peer_the_size_of_one_call_says_nothing_of_the_reply_to_another(
+        self, size: int, replay: bool
+    ) -> None:
+        """A sender's address may be forged, so many small calls and one large one must not bring many large replies."""
+        bench = Bench(replay=replay)
+        assert bench.call(4, word(400) + bytes(400), place="there") is None
+        assert bench.call(1, word(size) + bytes(size), xid=2, place="there") is not None
+        (call,) = bench.program.calls[:1]
+        assert call.reply_limit == 40 + 404 - 24
+        call.reply(bytes(3000 if size else 300))
+        ((reply, _, _),) = bench.late
+        assert len(reply) == (24 if size else 24 + 304)
+
     def test_known_peers_get_what_every_classic_client_can_receive(self) -> None:
         bench = Bench()
         assert len(bench.call(7, word(8800 - 28)) or b"") == 8800
