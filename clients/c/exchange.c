@@ -149,6 +149,16 @@ stranger(const struct slot *slot)
     return 1;
 }
 
+static uid_t
+user(void)
+{
+    uid_t uid;
+    gid_t gid;
+
+    (void)ipcc__user(&uid, &gid, NULL, 0);
+    return uid;
+}
+
 /*
  * Sends what slot->out holds and waits for its answer.  *cancelled tells that the call was to be cancelled, and becomes
  * so when a signal is caught and interruptible is set.  *sent counts how often the server may have seen the call.
@@ -174,6 +184,7 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
         if (slot->fd < 0)
             return BROKEN;
         ipcc__know(slot->fd, &slot->file);
+        slot->made_as = user();
     }
     ++*sent;
     ipcc__set_xid(&slot->out, xid);
@@ -199,6 +210,12 @@ exchange(struct slot *slot, struct ipcc__request *request, long ms, const struct
             }
             drop(slot, (size_t)length, taken);
             if (xid == 0) {
+                if (done < 0 && errno == EACCES && slot->made_as != user()) {
+                    /* Who we were when we connected may not speak for who we are: the server refused to look. */
+                    ipcc__set_aside(slot);
+                    --*sent;
+                    return exchange(slot, request, ms, mask, interruptible, cancelled, sent);
+                }
                 ipcc__close_aside(slot);
                 return done;
             }

@@ -18,6 +18,7 @@ struct slot {
     int fd;
     struct ipcc__file file;     /* what fd is, as long as the program leaves it alone */
     u_int receipt;              /* xid of a receipt whose answer was not seen yet, or 0 */
+    uid_t made_as;              /* the effective user when the connection was made; a local server knows that one */
     int joined;                 /* the server has heard of the session through it */
     int aside;                  /* a connection that went silent, or -1; the session lives by it until another is heard */
     struct ipcc__file aside_file;
