@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.interop.suites.sources import debian_source, pypi_source
 from tests.interop.suites.verdicts import Reader, lines, status, tap, unittests
-from tests.peers import environment, find, require
+from tests.peers import environment, find, require, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,6 +56,13 @@ def _compile(directory: Path, *arguments: str | Path) -> None:
     require("gcc")
     command = ["gcc", "-w", "-O1", "-D_GNU_SOURCE", *map(str, arguments)]
     subprocess.run(command, cwd=directory, check=True, timeout=120, env=environment())
+
+
+def _require_modules(package: str, *modules: str) -> None:
+    require("perl")
+    command = ["perl", *(f"-M{module}" for module in modules), "-e", "1"]
+    if subprocess.run(command, capture_output=True, check=False, timeout=60, env=environment()).returncode != 0:
+        unavailable(f"not installed: Perl's {', '.join(modules)}; apt-get install {package}")
 
 
 def _perl(directory: Path, folder: str, files: Sequence[Path], **changes: str) -> list[Step]:
@@ -160,11 +167,14 @@ def _glibc(directory: Path) -> list[Step]:
 
 
 def _sharelite(directory: Path) -> list[Step]:
+    _require_modules("libipc-sharelite-perl", "IPC::ShareLite")
     copied = _copy(debian_source("libipc-sharelite-perl", "t"), directory)
     return _perl(copied, ".", [copied / "t" / f"{name}.t" for name in ("00-load", "sharelite", "unicode-key")])
 
 
 def _shareable(directory: Path) -> list[Step]:
+    packages = "libipc-shareable-perl libmock-sub-perl libtest-sharedfork-perl"
+    _require_modules(packages, "IPC::Shareable", "Mock::Sub", "Test::SharedFork")
     copied = _copy(debian_source("libipc-shareable-perl", "t"), directory)
     # 67 takes all of the kernel's segments, 81 is for its author, those above 90 read its documentation.
     files = [file for file in (copied / "t").glob("*.t") if file.name[:2] not in {"67", "81", "90", "91", "92", "93"}]

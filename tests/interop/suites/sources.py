@@ -113,8 +113,9 @@ def debian_source(package: str, *members: str) -> Path:
     """
     require("apt-get")
     made = KEPT / package
+    complete = made / ".complete"
     with _alone():
-        if not (made / ".complete").exists():
+        if not complete.exists() or complete.read_text().splitlines() != list(members):
             made.mkdir(exist_ok=True)
             failed = _lists_of_sources() or _try(_apt("source", "--download-only", "--only-source", package), made)
             if failed is not None:
@@ -123,7 +124,7 @@ def debian_source(package: str, *members: str) -> Path:
             for archive in archives:
                 _unpack(archive, made / "upstream", members)
                 archive.unlink()
-            (made / ".complete").touch()
+            complete.write_text("\n".join(members))
     return made / "upstream"
 
 
