@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ipcserver.serving import Serving
 from tests.peers import ROOT, SPEC, Background, compile_rpc_client, environment, require
-from tests.serving import Server, serve, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,10 +62,11 @@ def ipcdemo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Serving]:
     """A server on a free port of loopback, without a portmapper."""
-    with serve(tmp_path) as running:
+    with Serving(tmp_path) as running:
         yield running
+        assert running.stop() == 0
 
 
 def run(*arguments: str | Path, check: bool = True) -> str:
@@ -84,7 +85,7 @@ def run(*arguments: str | Path, check: bool = True) -> str:
     return done.stdout
 
 
-def at(client: Path, server: Server) -> list[str]:
+def at(client: Path, server: Serving) -> list[str]:
     """Return the client's command as far as the server's place."""
     return [str(client), "-p", str(server.port), "127.0.0.1"]
 
@@ -106,13 +107,13 @@ def test_the_example_is_built_by_its_own_makefile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transport", [[], ["-u"]], ids=["tcp", "udp"])
-def test_the_whole_story_without_a_session(ipcdemo: Path, server: Server, transport: list[str]) -> None:
+def test_the_whole_story_without_a_session(ipcdemo: Path, server: Serving, transport: list[str]) -> None:
     output = run(ipcdemo, *transport, "-p", str(server.port), "127.0.0.1", "demo", "0x1234")
     assert told(output) == STORY + END
 
 
 @pytest.mark.parametrize("transport", [[], ["-u"]], ids=["tcp", "udp"])
-def test_the_whole_story_in_a_session(ipcdemo: Path, server: Server, transport: list[str]) -> None:
+def test_the_whole_story_in_a_session(ipcdemo: Path, server: Serving, transport: list[str]) -> None:
     output = run(ipcdemo, "-s", *transport, "-p", str(server.port), "127.0.0.1", "demo", "0x1234")
     first, *rest = told(output).splitlines(keepends=True)
     assert re.fullmatch(r"session: open, lease \d+ ms\n", first)
@@ -126,15 +127,16 @@ def test_the_server_is_found_through_the_portmapper(
 ) -> None:
     if portmapper == "system":
         namespace.rpcbind()
-    server = start(tmp_path, "--portmapper", portmapper, namespace=namespace)
+    server = Serving(tmp_path, "--portmapper", portmapper, namespace=namespace)
+    server.start()
     assert server.port == 600
     namespace.wait_for_program(536871512)
     output = namespace.run(ipcdemo, *transport, "127.0.0.1", "demo", "0x1234").stdout
     assert told(output) == STORY + END
-    server.stop()
+    assert server.stop() == 0
 
 
-def test_a_receive_waits_until_another_client_sends(ipcdemo: Path, server: Server, tmp_path: Path) -> None:
+def test_a_receive_waits_until_another_client_sends(ipcdemo: Path, server: Serving, tmp_path: Path) -> None:
     client = at(ipcdemo, server)
     run(*client, "create", "0x77")
     with Background([*client, "recv", "0x77", "5"], tmp_path / "recv.log") as receiver:
@@ -146,25 +148,26 @@ def test_a_receive_waits_until_another_client_sends(ipcdemo: Path, server: Serve
 
 
 def test_what_was_sent_is_there_once_after_a_crash(ipcdemo: Path, tmp_path: Path) -> None:
-    server = start(tmp_path)
+    server = Serving(tmp_path)
+    server.start()
     client = at(ipcdemo, server)
     run(*client, "create", "0x78")
     run(*client, "send", "0x78", "1", "before the crash")
     server.kill()
-    with serve(tmp_path) as server:
+    with server:
         client = at(ipcdemo, server)
         assert run(*client, "nowait", "0x78") == 'received: type 1, "before the crash"\nnowait: RIPC_OK\n'
         assert run(*client, "nowait", "0x78", check=False) == "nowait: RIPC_ENOMSG\n"
 
 
-def test_refusals_have_their_names_and_an_exit_status(ipcdemo: Path, server: Server) -> None:
+def test_refusals_have_their_names_and_an_exit_status(ipcdemo: Path, server: Serving) -> None:
     client = at(ipcdemo, server)
     assert run(*client, "recv", "0x404", check=False) == "recv: RIPC_ENOENT\n"
     assert subprocess.run([*client, "recv", "0x404"], check=False, capture_output=True).returncode == 1
     assert subprocess.run([*client, "recv", "no-key"], check=False, capture_output=True).returncode == 2
 
 
-def test_removing_a_queue_wakes_who_waits_there(ipcdemo: Path, server: Server, tmp_path: Path) -> None:
+def test_removing_a_queue_wakes_who_waits_there(ipcdemo: Path, server: Serving, tmp_path: Path) -> None:
     client = at(ipcdemo, server)
     run(*client, "create", "0x79")
     with Background([*client, "recv", "0x79"], tmp_path / "recv.log") as receiver:

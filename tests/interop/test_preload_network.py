@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ipcserver.serving import Serving
 from tests.peers import Namespace, namespace, require, wait_until
-from tests.serving import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def network(tmp_path: Path) -> Iterator[Namespace]:
 def test_a_port_that_is_not_given_is_the_portmappers_or_600(
     network: Namespace, library: Path, process: Path, tmp_path: Path, options: list[str]
 ) -> None:
-    start(tmp_path, *options, namespace=network)
+    Serving(tmp_path, *options, namespace=network).start()
     if "builtin" in options:
         network.wait_for_port(111)
     for address in ("127.0.0.1", "localhost"):
@@ -55,7 +55,7 @@ def _until_sent_again(network: Namespace, times: int) -> None:
 def test_a_network_that_is_cut_is_a_delay_and_nothing_is_lost_or_doubled(  # noqa: PLR0917 - fixtures
     network: Namespace, library: Path, hasty_library: Path, process: Path, tmp_path: Path, patience: str
 ) -> None:
-    start(tmp_path, "--portmapper", "none", "--port", "7600", namespace=network)
+    Serving(tmp_path, "--portmapper", "none", "--port", "7600", namespace=network).start()
 
     def run(*arguments: str) -> Background:
         preload = hasty_library if patience == "hasty" else library

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipcserver.client import connect
+from tests.ipcserver.serving import IPCSERVER, Serving, served_port
 from tests.peers import ROOT, Background, environment, require, wait_until
-from tests.serving import COMMAND, Server, start
 
 if TYPE_CHECKING:
     from tests.peers import Namespace
@@ -57,11 +57,16 @@ def a_state_for_nobody(namespace: Namespace, directory: Path) -> pwd.struct_pass
 
 def test_twistd_runs_the_same_server(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    arguments = [str(COMMAND.parent / "twistd"), "--nodaemon", "--pidfile=", "ipcserver", f"--state={state}"]
+    arguments = [
+        str(Path(sys.executable).parent / "twistd"),
+        "--nodaemon",
+        "--pidfile=",
+        "ipcserver",
+        f"--state={state}",
+    ]
     options = ["--port=0", "--listen=127.0.0.1", "--portmapper=none"]
     with Background([*arguments, *options], tmp_path / "log", cwd=tmp_path) as background:
-        server = Server(background, state)
-        converse(f"tcp:127.0.0.1:{server.port}")
+        converse(f"tcp:127.0.0.1:{served_port(background)}")
         assert background.stop() == -signal.SIGTERM, "twistd ends itself with the signal that stopped it"
         assert "nothing that was acknowledged is lost" in background.output
 
@@ -78,7 +83,7 @@ def test_sockets_that_systemd_passes_are_served_and_it_is_told_when(tmp_path: Pa
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
-        inner = [str(COMMAND), "serve", "--state", str(tmp_path / "state"), "--portmapper", "none"]
+        inner = [*IPCSERVER, "serve", "--state", str(tmp_path / "state"), "--portmapper", "none"]
         try:
             process = Background(
                 [sys.executable, "-c", LAUNCH, ",".join(map(str, descriptors)), *inner],
@@ -90,29 +95,29 @@ def test_sockets_that_systemd_passes_are_served_and_it_is_told_when(tmp_path: Pa
             for descriptor in descriptors:
                 os.close(descriptor)
         with process:
-            server = Server(process, tmp_path / "state")
-            assert server.port == port
+            assert served_port(process) == port
             assert manager.recv(100) == b"READY=1"
             for address in (f"tcp:127.0.0.1:{port}", f"unix:{tmp_path / 'local'}"):
                 converse(address)
             with connect(f"udp:127.0.0.1:{port}", session=False) as ipc:
                 assert ipc.info().queues.used == 1
-            server.stop()
+            assert process.stop() == 0
             assert manager.recv(100) == b"STOPPING=1"
     assert (tmp_path / "local").exists(), "systemd's socket is systemd's to remove"
 
 
 def test_root_binds_port_600_and_becomes_another_user(namespace: Namespace, tmp_path: Path) -> None:
     nobody = a_state_for_nobody(namespace, tmp_path)
-    server = start(tmp_path, "--user", "nobody", "--portmapper", "builtin", namespace=namespace)
+    server = Serving(tmp_path, "--user", "nobody", "--portmapper", "builtin", namespace=namespace)
+    server.start()
     assert server.port == 600
     wait_until(lambda: 111 in namespace.ports(), "the portmapper")
-    status = Path(f"/proc/{server.background.process.pid}/status").read_text()
+    status = Path(f"/proc/{server.process.process.pid}/status").read_text()
     ids = {line.split()[0]: line.split()[1:] for line in status.splitlines() if line.startswith(("Uid", "Gid"))}
     assert ids == {"Uid:": [str(nobody.pw_uid)] * 4, "Gid:": [str(nobody.pw_gid)] * 4}
     require("rpcinfo")
     assert "ready and waiting" in namespace.run("rpcinfo", "-T", "udp", "127.0.0.1", "536871512", "1").stdout
-    server.stop()
+    assert server.stop() == 0
 
 
 def test_an_ordinary_user_is_told_what_is_privileged_and_how_to_reach_the_server(
@@ -121,11 +126,10 @@ def test_an_ordinary_user_is_told_what_is_privileged_and_how_to_reach_the_server
     require("setpriv", "rpcinfo")
     nobody = a_state_for_nobody(namespace, tmp_path)
     who = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", "--inh-caps=-all"]
-    background = namespace.start("setpriv", *who, COMMAND, "serve", "--state", tmp_path / "state")
-    server = Server(background, tmp_path / "state")
-    assert server.port == 6600
+    background = namespace.start("setpriv", *who, *IPCSERVER, "serve", "--state", tmp_path / "state")
+    assert served_port(background) == 6600
     output = background.wait_for_output("ipcs -H 127.0.0.1:6600")
     assert "600 and 111 are privileged" in output
     (command,) = [line[line.index("rpcinfo") :] for line in output.splitlines() if "  rpcinfo " in line]
     assert "ready and waiting" in namespace.run(*command.split()).stdout
-    server.stop()
+    assert background.stop() == 0

@@ -6,17 +6,32 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.peers import Background, environment
+from ipcserver._gen.ipc import IPCPROG_1_SyncClient
+from oncrpc import sync
+from tests.peers import Background, environment, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["IPCSERVER", "Serving"]
+    from tests.peers import Namespace
 
-IPCSERVER: Final = (sys.executable, "-c", "from ipcserver.cli import main; main(prog_name='ipcserver')")
-"""The command line, whether or not the package's scripts are in the path."""
+__all__ = ["IPCSERVER", "Serving", "served_port"]
+
+IPCSERVER: Final = (sys.executable, "-P", "-c", "from ipcserver.cli import main; main(prog_name='ipcserver')")
+"""The command line, whether or not the package's scripts are in the path, and the working directory can be read."""
+
+_SERVING: Final = "serving program 536871512"
+
+
+def served_port(process: Background) -> int:
+    """Wait until a server says that it serves; return its TCP and UDP port."""
+    output = process.wait_for_output(_SERVING)
+    line = next(line for line in output.splitlines() if _SERVING in line)
+    found = re.search(r"tcp[^,]*[:.](\d+)\b", line)
+    assert found is not None, line
+    return int(found[1])
 
 
 class Serving:
@@ -27,6 +42,7 @@ class Serving:
         arguments: More flags.
         prefix: A command that starts it.
         changes: To its environment.
+        namespace: Where it runs, with its usual ports and portmapper; the namespace ends it at the latest.
     """
 
     def __init__(
@@ -35,12 +51,14 @@ class Serving:
         *arguments: str,
         prefix: Sequence[str] = (),
         changes: Mapping[str, str] | None = None,
+        namespace: Namespace | None = None,
     ) -> None:
         self.directory = directory
         self.state = directory / "state"
         self._arguments = arguments
         self.prefix = prefix
         self.changes = dict(changes or {})
+        self._namespace = namespace
         self._starts = 0
         self._process: Background | None = None
         self.port = 0
@@ -68,6 +86,8 @@ class Serving:
 
     def command(self) -> list[str]:
         """Return the arguments of ipcserver."""
+        if self._namespace is not None:
+            return ["serve", "--state", str(self.state), *self._arguments]
         arguments = ["serve", "--state", str(self.state), "--listen", "127.0.0.1", "--port", str(self.port)]
         if "--portmapper" not in self._arguments:
             arguments += ["--portmapper", "none"]
@@ -75,13 +95,19 @@ class Serving:
 
     def start(self) -> None:
         """Start it, and wait until it serves; after the first time on the same port."""
-        self._starts += 1
-        log = self.directory / f"serve-{self._starts}.log"
-        self._process = Background([*self.prefix, *IPCSERVER, *self.command()], log, env=environment(**self.changes))
-        output = self._process.wait_for_output("serving program 536871512 version 1 on ")
-        found = re.search(r"tcp 127\.0\.0\.1:(\d+)", output)
-        assert found is not None
-        self.port = int(found[1])
+        command = [*self.prefix, *IPCSERVER, *self.command()]
+        if self._namespace is not None:
+            self._process = self._namespace.start(*command, **self.changes)
+        else:
+            self._starts += 1
+            log = self.directory / f"serve-{self._starts}.log"
+            self._process = Background(command, log, env=environment(**self.changes))
+        self.port = served_port(self._process)
+
+    def wait_for_waiters(self, count: int) -> None:
+        """Wait until so many calls wait for something."""
+        with sync.connect(IPCPROG_1_SyncClient, self.tcp) as stub:
+            wait_until(lambda: stub.ripc_info().waiters == count, f"{count} waiting calls")
 
     def kill(self) -> None:
         """End it as a crash would."""
