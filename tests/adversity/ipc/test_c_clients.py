@@ -10,7 +10,7 @@ import random
 import secrets
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 SOURCE = ROOT / "tests" / "adversity" / "ipc" / "sysv_client.c"
 LIBRARY = ROOT / "clients" / "c"
+
+UNSEEN = 2
+"""Messages in a round that a killed client may have received between two of its instructions: it is a rare moment."""
 
 RECEIVER = """
 import signal, sys, sysv_ipc
@@ -77,6 +80,29 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_in_a_hundred_kills(
     figures = torment(nursery, tmp_path, ROUND, seed, longest_life=1.6, snapshot_commands=1000, programs=programs)
     for kind in programs:
         assert figures[f"by {kind} clients in C"] > 500
+    assert figures["received and never seen"] <= UNSEEN
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("way", ["kill -9 at a system call", "SIGTERM"])
+def test_nothing_is_lost_or_done_twice_by_clients_in_c_however_lives_of_the_server_end(
+    nursery: Nursery,
+    tmp_path: Path,
+    programs: dict[str, Program],
+    way: Literal["kill -9 at a system call", "SIGTERM"],
+) -> None:
+    if way == "kill -9 at a system call":
+        require("strace")
+    torment(
+        nursery,
+        tmp_path,
+        ROUND,
+        secrets.randbits(32),
+        longest_life=0.6,
+        snapshot_commands=500,
+        way=way,
+        programs=programs,
+    )
 
 
 def test_what_a_program_received_does_not_come_back_if_the_server_crashes_before_it_heard_so_and_the_program_ends(

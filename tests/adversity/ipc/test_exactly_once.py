@@ -158,6 +158,10 @@ def torment(
                 figures[f"by {kind} clients in C"] += f"-{kind}-" in event.client
     figures["cancelled"] = sum(1 for event in events if event.kind == "receive" and event.value == gen.RIPC_EINTR)
     figures["unknown"] = sum(1 for event in events if event.fate == "unknown")
+    seen = {event.what for event in events if event.kind == "receive"}
+    figures["received and never seen"] = sum(
+        1 for event in events if event.kind == "send" and event.fate == "done" and event.what not in seen
+    )
     starts = sorted(server.start_seconds)
     print(f"seed {seed}: {dict(figures)}; a start took {starts[len(starts) // 2]:.3f} s, {starts[-1]:.3f} s at most")
     found = faults(events, capacity=INITIAL)
