@@ -159,6 +159,11 @@ class Crowd:
             found += read(path, self._died.get(name), acknowledges=name.split("-")[1] in self._programs)
         return found
 
+    def lost_sessions(self) -> int:
+        """Count the calls of clients in C that could not be made because their session was lost."""
+        paths = [path for way in self._programs for path in self._directory.glob(f"*-{way}-*.history")]
+        return sum(line == '["lost"]' for path in paths for line in path.read_text().splitlines())
+
     def settle(self, address: str) -> None:
         """When all have ended: wait for the end of every lease, empty the queue, and read the semaphores."""
         with connect(address) as ipc:

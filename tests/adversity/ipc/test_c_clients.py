@@ -69,6 +69,7 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_while_servers_and_clients
     )
     for kind in programs:
         assert figures[f"by {kind} clients in C"] > 20
+    assert figures["sessions lost"] == 0
 
 
 @pytest.mark.torture
@@ -80,6 +81,7 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_in_a_hundred_kills(
     figures = torment(nursery, tmp_path, ROUND, seed, longest_life=1.6, snapshot_commands=1000, programs=programs)
     for kind in programs:
         assert figures[f"by {kind} clients in C"] > 500
+    assert figures["sessions lost"] == 0
     assert figures["received and never seen"] <= UNSEEN
 
 
@@ -93,7 +95,7 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_however_lives_of_the_serv
 ) -> None:
     if way == "kill -9 at a system call":
         require("strace")
-    torment(
+    figures = torment(
         nursery,
         tmp_path,
         ROUND,
@@ -103,6 +105,8 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_however_lives_of_the_serv
         way=way,
         programs=programs,
     )
+    assert figures["sessions lost"] == 0
+    assert figures["received and never seen"] <= UNSEEN
 
 
 def test_what_a_program_received_does_not_come_back_if_the_server_crashes_before_it_heard_so_and_the_program_ends(

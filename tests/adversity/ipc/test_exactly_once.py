@@ -158,6 +158,7 @@ def torment(
                 figures[f"by {kind} clients in C"] += f"-{kind}-" in event.client
     figures["cancelled"] = sum(1 for event in events if event.kind == "receive" and event.value == gen.RIPC_EINTR)
     figures["unknown"] = sum(1 for event in events if event.fate == "unknown")
+    figures["sessions lost"] = crowd.lost_sessions()
     seen = {event.what for event in events if event.kind == "receive"}
     figures["received and never seen"] = sum(
         1 for event in events if event.kind == "send" and event.fate == "done" and event.what not in seen
