@@ -57,13 +57,17 @@ Answer = tuple[int, str, bytes]
 
 
 class BoundedRequest(Request):
-    """A request whose body is kept only as far as anybody here reads it."""
+    """A request whose body is kept only as far as anybody here reads it.
+
+    Of a form nothing is, also since Twisted would take it apart before anybody is asked: any page can make a browser
+    post one, and a large one would keep the whole server busy for ten seconds.
+    """
 
     kept = 0
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a piece of the body."""
-        room = max(0, MAX_BODY + 1 - self.kept)
+        room = max(0, MAX_BODY + 1 - self.kept) if _is_json(self) else 0
         self.kept += len(data)
         super().handleContentChunk(data[:room])  # type: ignore[no-untyped-call]
 
@@ -225,10 +229,14 @@ def _header(request: Request, name: bytes) -> str | None:
     return values[0].decode("utf-8", "replace") if values else None
 
 
+def _is_json(request: Request) -> bool:
+    """Return whether the body of a request is said to be JSON, which no page but ours can post."""
+    return (_header(request, b"content-type") or "").partition(";")[0].strip() == _JSON
+
+
 def _body(request: Request, host: str | None, most: int) -> tuple[bytes, Answer | None]:
     """Return the body of a request from our own page, or why it is not taken."""
-    kind = (_header(request, b"content-type") or "").partition(";")[0].strip()
-    if kind != _JSON or not allowed_origin(_header(request, b"origin"), host):
+    if not _is_json(request) or not allowed_origin(_header(request, b"origin"), host):
         return b"", _refused(403, "only this console's own page, and JSON")
     assert request.content is not None
     body = request.content.read(most + 1)
