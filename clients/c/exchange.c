@@ -504,11 +504,10 @@ ipcc__info(ripc_info_res *info)
     return ipcc__call(&request);
 }
 
-/* Ends a session that its connections' end does not end, or not soon enough. */
+/* Exchanges for a while as a process ends: a server that crashed is back soon, and must still hear this. */
 static void
-goodbye(struct slot *slot, const struct ipcc__mask *mask)
+insist(struct slot *slot, struct ipcc__request *request, const struct ipcc__mask *mask)
 {
-    struct ipcc__request request;
     ripc_status status;
     long until = ipcc__now() + GOODBYE_MS;
     long pause = FIRST_PAUSE_MS;
@@ -516,17 +515,24 @@ goodbye(struct slot *slot, const struct ipcc__mask *mask)
     int cancelled = 0;
     int sent = 0;
 
-    memset(&request, 0, sizeof request);
-    request.xdr_res = (xdrproc_t)xdr_ripc_status;
-    request.res = &status;
-    if (ipcc__compose(&slot->out, RIPC_GOODBYE, (xdrproc_t)xdr_ripc_hyper, &slot->session->id, SMALL) < 0)
-        return;
-    /* A server that crashed is back soon; what it has not heard must not happen again. */
-    while ((left = until - ipcc__now()) > 0
-           && exchange(slot, &request, left, mask, 0, &cancelled, &sent) == BROKEN && !g.given_up) {
+    request->xdr_res = (xdrproc_t)xdr_ripc_status;
+    request->res = &status;
+    while ((left = until - ipcc__now()) > 0 && exchange(slot, request, left, mask, 0, &cancelled, &sent) == BROKEN
+           && !g.given_up) {
         (void)ipcc__wait(-1, pause, mask);
         pause *= 2;
     }
+}
+
+/* Ends a session that its connections' end does not end, or not soon enough. */
+static void
+goodbye(struct slot *slot, const struct ipcc__mask *mask)
+{
+    struct ipcc__request request;
+
+    memset(&request, 0, sizeof request);
+    if (ipcc__compose(&slot->out, RIPC_GOODBYE, (xdrproc_t)xdr_ripc_hyper, &slot->session->id, SMALL) == 0)
+        insist(slot, &request, mask);
 }
 
 /* Whether one of the session's free slots has a receipt that was not heard, perhaps.  Under the lock. */
@@ -569,6 +575,39 @@ ipcc_close(void)
     if (session != NULL)
         ipcc__forget(session);
     (void)pthread_mutex_unlock(&g.lock);
+    ipcc__let_signals(&mask);
+}
+
+void
+ipcc__say_received(void)
+{
+    struct ipcc__request request;
+    struct ipcc__mask mask;
+    struct session *session;
+    struct slot *slot;
+    ripc_renew_args args;
+    ripc_ack acks[RIPC_SLOTMAX];
+    u_int count = 0;
+    char here;
+
+    ipcc__hold_signals(&mask);
+    (void)pthread_mutex_lock(&g.lock);
+    session = ipcc__own();
+    for (slot = session == NULL ? NULL : session->free; slot != NULL && count < RIPC_SLOTMAX; slot = slot->next)
+        if (unheard_of(slot)) {
+            acks[count].slot = slot->number;
+            acks[count++].seq = slot->seq;
+        }
+    (void)pthread_mutex_unlock(&g.lock);
+    if (count > 0 && (slot = ipcc__take(&here)) != NULL) {
+        memset(&request, 0, sizeof request);
+        args.session = slot->session->id;
+        args.acks.acks_len = count;
+        args.acks.acks_val = acks;
+        if (ipcc__compose(&slot->out, RIPC_RENEW, (xdrproc_t)xdr_ripc_renew_args, &args, SMALL + sizeof acks) == 0)
+            insist(slot, &request, &mask);
+        ipcc__give(slot);
+    }
     ipcc__let_signals(&mask);
 }
 

@@ -30,8 +30,10 @@ ipcc__handed(struct ipcc__handing *handing, char *const *envp)
     size_t i;
 
     handing->bytes = 0;
-    if (!ipcc__hand_on(handing->token, sizeof handing->token, &handing->fd))
+    if (!ipcc__hand_on(handing->token, sizeof handing->token, &handing->fd)) {
+        ipcc__say_received();
         return (char **)envp;
+    }
     while (envp != NULL && envp[count] != NULL)
         count++;
     handing->bytes = (count + 2) * sizeof *envp;

@@ -64,6 +64,8 @@ struct ipcc__request {
 /* Returns 0 when the answer is in res, else -1 and errno. */
 int ipcc__call(struct ipcc__request *request);
 
+/* For exec without a session that goes on: says what has arrived, if the server may not have heard it. */
+void ipcc__say_received(void);
 /* errno of the last call if it could not be made, else 0. */
 int ipcc__trouble(void);
 /* Called when the first call of all does not reach a server, before it tries again. */

@@ -33,10 +33,12 @@ UNSEEN = 2
 """Messages in a round that a killed client may have received between two of its instructions: it is a rare moment."""
 
 RECEIVER = """
-import signal, sys, sysv_ipc
+import os, signal, sys, sysv_ipc
 signal.signal(signal.SIGTERM, lambda *_: None)
 print("received", sysv_ipc.MessageQueue(0x77).receive()[0].decode(), flush=True)
 signal.pause()
+if sys.argv[1] == "exec":
+    os.execl("/bin/sh", "sh", "-c", "exit 0")
 """
 
 
@@ -109,8 +111,9 @@ def test_nothing_is_lost_or_done_twice_by_clients_in_c_however_lives_of_the_serv
     assert figures["received and never seen"] <= UNSEEN
 
 
+@pytest.mark.parametrize("end", ["exit", "exec"])
 def test_what_a_program_received_does_not_come_back_if_the_server_crashes_before_it_heard_so_and_the_program_ends(
-    nursery: Nursery, tmp_path: Path, programs: dict[str, Program]
+    nursery: Nursery, tmp_path: Path, programs: dict[str, Program], end: Literal["exit", "exec"]
 ) -> None:
     """The receipt is lost with the server; the program's end says it again."""
     faults = Faults(cut=0, delay=0, duplicate=0, late=0, stall=0)
@@ -123,9 +126,10 @@ def test_what_a_program_received_does_not_come_back_if_the_server_crashes_before
         queue.send(b"once")
         proxy.loses = lambda call: call[20:24] == b"\0\0\0\2"  # RIPC_RENEW
         env = environment(**programs["bound"].environment, IPCSERVER=proxy.addresses["tcp"])
-        with Background([sys.executable, "-c", RECEIVER], tmp_path / "receiver.log", env=env) as receiver:
+        with Background([sys.executable, "-c", RECEIVER, end], tmp_path / "receiver.log", env=env) as receiver:
             receiver.wait_for_output("received once")
             server.kill()
+            proxy.loses = lambda _: False
             server.start()
             assert receiver.stop() == 0
         wait_until(lambda: ipc.info().sessions == 1, "the end of its session")
