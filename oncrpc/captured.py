@@ -246,7 +246,8 @@ def _records(direction: _Direction) -> list[Found] | None:
         return []
     records: list[Found] = []
     run: list[tuple[int, float, bytes]] = []  # bytes without a hole: packet, time, data
-    start, position = True, min(placed[0][0], 0) if direction.begun else placed[0][0]
+    # What lies before the beginning is none of it: a byte that probes whether the other end is still there.
+    start, position = True, 0 if direction.begun else placed[0][0]
     hole = 0
     for place, number, segment in placed:
         if place > position:

@@ -119,6 +119,12 @@ class TestStreams:
         assert [each.data for each in sorted(found, key=lambda each: each.xid or 0)] == records
         assert not any(each.note for each in found)
 
+    def test_a_byte_that_keeps_a_connection_alive_is_none_of_the_stream(self) -> None:
+        """RFC 9293, section 3.8.4: a probe may bring one byte, whose number is that before the next."""
+        probe = ip(tcp(b"\0", ISN), 6)
+        found = read(SYN, probe, *segments(frame_record(call(9)), [], ISN + 1), probe)
+        assert [(each.xid, each.note) for each in found.messages] == [(9, "")]
+
     def test_fragments_are_shown_with_their_marks_as_they_came(self) -> None:
         record = frame_fragments(call(5, 3, bytes(40)), [2, 0, 30])
         (found,) = read(SYN, *segments(record, [3, 4, 5])).messages
