@@ -331,7 +331,7 @@ class StreamSession(Origin, Connection):
         if self.finished:
             return False
         self._running = True
-        self.stopped = False
+        self.stopped = self.more = False
         try:
             return self._run()
         except RecordTooLarge as error:

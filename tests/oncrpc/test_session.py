@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oncrpc.client import StreamClient
 from oncrpc.errors import NotConnected
@@ -50,6 +52,103 @@ def test_pieces_of_any_size_bring_the_same_replies(size: int) -> None:
     replies = whole.sent()
     assert len(replies) == 8 * 28 + 3 * 1032
     assert pieces.sent() == replies
+
+
+class Quick(Bench):
+    """Takes the shortest way where it is open, as a transport does that can send everything at once."""
+
+    def take(self, data: bytes) -> bytes:
+        session, out = self.session, b""
+        if session.quick:
+            replies = session.answer(data)
+            while replies is not None:
+                out += replies
+                if not session.more:
+                    return out
+                replies = session.go_on()
+        else:
+            session.receive_data(data)
+        return out + self.turn()
+
+    def turn(self) -> bytes:
+        while self.session.run():
+            pass
+        return self.sent()
+
+
+def records(stream: bytes) -> dict[int, bytes]:
+    """Replies by their xid."""
+    found = {}
+    while stream:
+        size = int.from_bytes(stream[:4], "big") & 0x7FFFFFFF
+        xid = int.from_bytes(stream[4:8], "big")
+        assert xid not in found
+        found[xid] = stream[8 : 4 + size]
+        stream = stream[4 + size :]
+    return found
+
+
+KINDS = {
+    "null": (0, b""),
+    "null with more": (0, bytes(8)),
+    "echo": (1, (20).to_bytes(4, "big") + bytes(20)),
+    "fragments": (1, (4).to_bytes(4, "big") + b"abcd"),
+    "later": (4, bytes(4)),
+    "garbage": (1, b"\xff" * 4),
+    "none": (99, b""),
+    "break": (5, bytes(4)),
+}
+
+
+@given(
+    kinds=st.lists(st.sampled_from([*KINDS, *["null"] * 8]), min_size=1, max_size=100),
+    sizes=st.lists(st.integers(1, 3000)),
+    in_hand=st.integers(1, 5),
+)
+def test_the_shortest_way_gives_the_same_answers_in_any_split(kinds: list[str], sizes: list[int], in_hand: int) -> None:
+    stream = b"".join(
+        frame_record(call_message(PROGRAM, 1, *KINDS[kind], xid=xid), 9 if kind == "fragments" else 0)
+        for xid, kind in enumerate(kinds)
+    )
+    bench, out, at = Quick(limits=Limits(max_calls_in_hand=in_hand)), b"", 0
+    for procedure, arguments in KINDS.values():
+        # Only headers that were accepted before are answered by the shortest way.
+        bench.take(frame_record(call_message(PROGRAM, 1, procedure, arguments)))
+    for call in bench.program.calls:
+        if call in bench.session.in_hand:
+            call.reply(b"")
+    bench.turn()
+    sizes = [*sizes, len(stream)]
+    waiting = bench.program.calls
+    while at < len(stream) or bench.session.in_hand:
+        if at < len(stream) and bench.session.reading:
+            size = sizes.pop(0) if sizes else len(stream)
+            out += bench.take(stream[at : at + size])
+            at += size
+            continue
+        # The transport would not read now: the oldest call is answered.
+        next(call for call in waiting if call in bench.session.in_hand).reply(b"late")
+        out += bench.turn()
+    assert not bench.session.more
+    plain = Bench(limits=Limits(max_calls_in_hand=1000))
+    plain.receive(stream)
+    for call in plain.program.calls:
+        if call in plain.session.in_hand:
+            call.reply(b"late")
+    assert records(out) == records(plain.sent())
+    assert sorted(records(out)) == list(range(len(kinds)))
+
+
+def test_what_the_shortest_way_left_is_not_said_to_be_left_when_a_turn_has_answered_it() -> None:
+    bench = Quick()
+    bench.take(NULL)
+    replies = bench.session.answer(NULL * 100)
+    assert replies is not None
+    assert bench.session.more
+    # Here its transport finds that not all can be sent.
+    assert len(replies + bench.turn()) == 100 * 28
+    assert bench.session.quick
+    assert not bench.session.more
 
 
 def test_all_replies_of_one_read_come_out_at_once_and_in_order() -> None:
