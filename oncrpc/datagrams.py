@@ -104,6 +104,8 @@ class Datagrams:
         self._peer_of = peer_of
         self._send = send
         self._origins: dict[Any, DatagramOrigin] = {}
+        # Senders that are remembered before those without calls in hand are looked for.
+        self._enough = _ORIGINS
 
     def receive(self, record: bytes, address: Any, way: Any = None) -> bytes | None:
         """Answer one datagram.
@@ -120,6 +122,9 @@ class Datagrams:
         origin = self._origins.get(address)
         if origin is None or origin.way != way:
             origin = self._origin(address, way)
+            if origin is None:
+                server.counters.dropped += 1
+                return None
         size = len(record)
         if server.taps:
             server.received(origin, record)
@@ -192,16 +197,20 @@ class Datagrams:
             for call in list(origin.in_hand):
                 call.hung_up()
 
-    def _origin(self, address: Any, way: Any) -> DatagramOrigin:
+    def _origin(self, address: Any, way: Any) -> DatagramOrigin | None:
+        """Remember a sender; None if there are as many with calls in hand as there may be connections."""
         origins = self._origins
-        origin = DatagramOrigin(self, address, self._peer_of(address), way)
         old = origins.pop(address, None)
-        if old is not None:
-            # The same sender, by another of our addresses: what it has in hand is counted together.
-            origin.in_hand = old.in_hand
-        elif len(origins) >= _ORIGINS:
+        if old is None and len(origins) >= self._enough:
             # Those with calls in hand stay: they are counted.
             for key in [key for key, each in origins.items() if not each.in_hand][: _ORIGINS // 2]:
                 del origins[key]
-        origins[address] = origin
+            # Looking through all of them for every new sender would be work for whoever forges senders.
+            self._enough = min(max(_ORIGINS, 2 * len(origins)), max(_ORIGINS, self.server.limits.max_connections))
+            if len(origins) >= self._enough:
+                return None
+        origin = origins[address] = DatagramOrigin(self, address, self._peer_of(address), way)
+        if old is not None:
+            # The same sender, by another of our addresses: what it has in hand is counted together.
+            origin.in_hand = old.in_hand
         return origin

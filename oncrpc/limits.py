@@ -49,7 +49,8 @@ class Limits:
 
     max_connections: int = 10_000
     """Most connections of one server. Over it, the connection longest idle makes room, or the new
-    one is closed. The process's limit of open files, less a reserve, counts as well."""
+    one is closed. The process's limit of open files, less a reserve, counts as well. Of the senders
+    of datagrams to one socket, as many may have calls in hand."""
 
     max_connections_per_peer: int = 4_096
     """Most connections from one address; local sockets count as one address for each user."""

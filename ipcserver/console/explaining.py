@@ -32,7 +32,7 @@ __all__ = ["MAX_BODY", "MAX_CAPTURE", "MAX_HEX", "CannotExplain", "Question", "e
 MAX_CAPTURE: Final = 8 << 20
 """Bytes of a capture file."""
 
-MAX_HEX: Final = 4 << 20
+MAX_HEX: Final = 1 << 20
 """Characters of hexadecimal."""
 
 MAX_BODY: Final = MAX_CAPTURE * 4 // 3 + (1 << 20)

@@ -68,30 +68,32 @@ class LeanReactor(EPollReactor):
             except InterruptedError:
                 return
             self._in_round = True
-            for fd, event in events:
-                selectable = selectables.get(fd)
-                if selectable is None:
-                    continue
-                if event == readable and selectable.__class__ in _OURS:
-                    try:
-                        if selectable.__class__ is StreamTransport:
-                            if selectable.take():
-                                answered.append(selectable)
-                        else:
-                            selectable.doRead()
-                    except Exception as error:  # noqa: BLE001 - as the stock reactor: it ends this connection
-                        _log.failure("while reading from {selectable}", selectable=selectable)
-                        self._disconnectSelectable(selectable, error, True)  # type: ignore[no-untyped-call]
-                else:
-                    log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-                if len(answered) >= _TOGETHER:
-                    for each in answered:
-                        each.give()
-                    answered.clear()
-            for each in answered:
-                each.give()
-            answered.clear()
-            self._end_round()
+            try:
+                for fd, event in events:
+                    selectable = selectables.get(fd)
+                    if selectable is None:
+                        continue
+                    if event == readable and selectable.__class__ in _OURS:
+                        try:
+                            if selectable.__class__ is StreamTransport:
+                                if selectable.take():
+                                    answered.append(selectable)
+                            else:
+                                selectable.doRead()
+                        except Exception as error:  # noqa: BLE001 - as the stock reactor: it ends this connection
+                            _log.failure("while reading from {selectable}", selectable=selectable)
+                            self._disconnectSelectable(selectable, error, True)  # type: ignore[no-untyped-call]
+                    else:
+                        log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+                    if len(answered) >= _TOGETHER:
+                        for each in answered:
+                            each.give()
+                        answered.clear()
+                for each in answered:
+                    each.give()
+                answered.clear()
+            finally:
+                self._end_round()
             if not self.running or self._justStopped:
                 return
             timeout = self.timeout()

@@ -204,6 +204,18 @@ class TestBounds:
         assert len(bench.datagrams._origins) <= 1024
         assert bench.datagrams.in_hand() == 1
 
+    def test_senders_whose_calls_wait_are_bounded_as_connections_are(self) -> None:
+        bench = Bench(limits=Limits(max_connections=3000), replay=False)
+        for number in range(5000):
+            bench.call(4, bytes(4), place=f"sender {number}")
+        assert bench.datagrams.in_hand() == len(bench.program.calls) == 3000
+        assert bench.server.counters.dropped == 2000
+        # Whose call is answered makes room.
+        for call in bench.program.calls[:10]:
+            call.reply(b"")
+        bench.call(4, bytes(4), place="one more")
+        assert bench.datagrams.in_hand() == 2991
+
 
 class TestLossyNetwork:
     """RFC 5531, section 5: the client retransmits, the cache keeps it from being done twice."""
