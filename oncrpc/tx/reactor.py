@@ -19,7 +19,7 @@ __all__ = ["install", "make_monotonic"]
 # <malloc.h>
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_KEPT: Final = 8 * 1024 * 1024
+_KEPT: Final = 4 * 1024 * 1024
 """bytes of free memory that are kept at most"""
 
 

@@ -108,15 +108,17 @@ def test_a2_a_mark_within_the_limit_costs_nothing_before_its_data(start: Callabl
 def test_a3_more_data_than_the_limit_is_not_kept(start: Callable[..., Victim], fragment: int, last: bool) -> None:
     limit = 2 * MEBIBYTE
     victim = start(limits={"max_record": limit})
-    before = victim.memory()
-    with victim.connect() as bad:
-        if fragment:
-            stream = (mark(fragment, last=False) + bytes(fragment)) * (8 * MEBIBYTE // fragment)
-        else:
-            stream = mark(8 * MEBIBYTE, last=last) + bytes(8 * MEBIBYTE)
-        push(bad, stream)
-        assert closed(bad, within=10)
-    assert victim.memory() - before < limit + MEBIBYTE
+    if fragment:
+        stream = (mark(fragment, last=False) + bytes(fragment)) * (8 * MEBIBYTE // fragment)
+    else:
+        stream = mark(8 * MEBIBYTE, last=last) + bytes(8 * MEBIBYTE)
+    # The C library keeps up to 4 MiB of what was freed, once.
+    for bound in (limit + 5 * MEBIBYTE, MEBIBYTE):
+        before = victim.memory()
+        with victim.connect() as bad:
+            push(bad, stream)
+            assert closed(bad, within=10)
+        assert victim.memory() - before < bound
 
 
 def test_a4_a_million_empty_fragments_end_their_connection(start: Callable[..., Victim]) -> None:
