@@ -28,6 +28,7 @@ from oncrpc.auth import AuthSys, encode_opaque_auth
 from oncrpc.message import encode_call
 from oncrpc.records import frame_record
 from oncrpc.testing import call_message
+from tests import peers
 from tests.adversity import summary
 from tests.adversity.test_availability import FUZZ_INPUTS, SOAK_SECONDS, mark, mutated
 from tests.adversity.victim import HOST, Others, Victim, closed, push, receive
@@ -299,6 +300,8 @@ def test_memory_and_descriptors_stay_flat_and_nothing_is_lost_under_a_mixed_load
                 attacks += 1
                 if not memory and passed > seconds / 3:
                     memory, descriptors = victim.memory(), victim.descriptors()
+            # The last attack's connections end in their own time.
+            peers.wait_until(lambda: victim.descriptors() - descriptors < 30, "the descriptors to come back")
             grown, more = victim.memory() - memory, victim.descriptors() - descriptors
         assert load.failed == []
         assert load.acknowledged == load.received > 0
@@ -316,7 +319,6 @@ def test_memory_and_descriptors_stay_flat_and_nothing_is_lost_under_a_mixed_load
         summary.add("mixed load, ipcserver", figures)
         print(figures)
         assert grown < 8 * MEBIBYTE
-        assert abs(more) < 30
         assert others.worst < 5
         assert server.stop() == 0
         assert "Traceback" not in (tmp_path / "serve-1.log").read_text()
