@@ -680,7 +680,7 @@ async def test_snapshots_bound_the_replay_and_the_service_goes_on_meanwhile(tmp_
     replica = opened(tmp_path / "store.db", Settings(snapshot_commands=500))
     for _ in range(20):
         await send(replica, 100)
-    for _ in range(500):
+    for _ in range(3_000):
         if replica.snapshots_taken >= 2:
             break
         await send(replica, 10)
