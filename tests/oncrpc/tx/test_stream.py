@@ -49,8 +49,8 @@ def test_replies_that_go_out_in_pieces_arrive_whole_and_in_order() -> None:
     bench = Bench([Served()])
     client = bench.connect()
     (transport,) = bench.service.connections
-    transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     bodies = [bytes([number]) * 30_001 for number in range(20)]
     calls = [call_message(PROGRAM, 1, 1, len(body).to_bytes(4, "big") + body + bytes(3)) for body in bodies]
     got = b""
