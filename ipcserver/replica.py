@@ -154,32 +154,12 @@ class Settings:
 
 
 class _Entry(Command):
-    """A command on its way to the journal."""
+    """A command on its way to the journal; made by Replica._entry()."""
 
     __slots__ = ("done", "retried")
 
-    def __init__(  # noqa: PLR0917 - as Command
-        self,
-        ticket: int,
-        clock_ns: int,
-        time_s: int,
-        caller: machine_caller,
-        connection: int,
-        xid: int,
-        op: int,
-        args: Any,
-        done: Done | None,
-    ) -> None:
-        self.ticket = ticket
-        self.clock_ns = clock_ns
-        self.time_s = time_s
-        self.caller = caller
-        self.connection = connection
-        self.xid = xid
-        self.op = op
-        self.args = args
-        self.done = done
-        self.retried = False
+    done: Done | None
+    retried: bool
 
 
 def _bring_forward(entries: list[_Entry], ended: list[int]) -> None:
@@ -499,7 +479,10 @@ class Replica:
     ) -> _Entry:
         """Give a command its number and its time."""
         self._ticket += 1
-        return _Entry(self._ticket, self._now(), int(self._wall()), caller, connection, xid, op, args, done)
+        entry = _Entry(self._ticket, self._now(), int(self._wall()), caller, connection, xid, op, args)
+        entry.done = done
+        entry.retried = False
+        return entry
 
     def _now(self) -> int:
         """Read the journal's clock, in nanoseconds: never less than before."""

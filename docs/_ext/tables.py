@@ -12,6 +12,7 @@ import inspect
 import sys
 import textwrap
 import typing
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -83,7 +84,7 @@ def table(
     return nodes.table("", group)
 
 
-class FromCode(SphinxDirective):
+class FromCode(SphinxDirective, ABC):
     """A directive whose argument is module:name."""
 
     required_arguments = 1
@@ -94,9 +95,9 @@ class FromCode(SphinxDirective):
         self.env.note_dependency(str(sys.modules[self.arguments[0].partition(":")[0]].__file__))
         return [self.make(found)]
 
+    @abstractmethod
     def make(self, found: Any) -> nodes.Node:
         """Make it from the object."""
-        raise NotImplementedError
 
 
 class Procedures(FromCode):

@@ -7,6 +7,7 @@ keeps its place and its deadline, but is given nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ MILLISECOND: Final = 1_000_000
 """In ns, the unit of the machine's clock."""
 
 
-class Waiter:
+class Waiter(ABC):
     """A call that waits.
 
     Attributes:
@@ -45,29 +46,29 @@ class Waiter:
         self.deadline_ns = 0
 
     @staticmethod
+    @abstractmethod
     def refusal(status: ripc_status) -> Outcome:
         """Make the result of this kind of call when it is refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     def enroll(self) -> None:
         """Become known to its object, where forget strikes it off again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def line_up(self) -> None:
         """Take its place in the lines of its object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step_out(self) -> None:
         """Leave the lines of its object, to come back perhaps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Leave the object for good; it has left the lines before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> None:
         """Try again after sleep, and line up if it is not yet time."""
-        raise NotImplementedError
 
 
 class Waits:

@@ -42,10 +42,10 @@ def hasty_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _preload(tmp_path_factory.mktemp("hasty"), "-DCHUNK_MS=500L", "-DMARGIN_MS=500L")
 
 
-def _program(directory: Path, name: str, *options: str) -> Path:
+def _program(directory: Path, name: str, *options: str, source: Path = HERE) -> Path:
     require("gcc")
     made = directory / (f"{name}.so" if "-shared" in options else name)
-    command = ["gcc", "-O1", "-g", "-w", *options, "-o", str(made), str(HERE / f"{name}.c"), "-lpthread", "-ldl"]
+    command = ["gcc", "-O1", "-g", "-w", *options, "-o", str(made), str(source / f"{name}.c"), "-lpthread", "-ldl"]
     subprocess.run(command, check=True, timeout=60, env=environment())
     return made
 
@@ -62,3 +62,15 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("process")
     _program(directory, "sysv_process", "-shared", "-fPIC", "-DPLUGIN")
     return _program(directory, "sysv_process", "-rdynamic")
+
+
+@pytest.fixture(scope="session")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that makes every call with all combinations of good and bad arguments."""
+    return _program(tmp_path_factory.mktemp("matrix"), "sysv_matrix")
+
+
+@pytest.fixture(scope="session")
+def sysv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of benchmarks/preload.py: its processes hold something and wait in msgrcv."""
+    return _program(tmp_path_factory.mktemp("sysv"), "sysv", source=ROOT / "benchmarks" / "rpc")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ipcserver.serving import Serving
-from tests.peers import ROOT, environment, require, require_root
+from tests.peers import environment, require, require_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +29,6 @@ USERS = (
 FEW = (
     "echo 4 > /proc/sys/kernel/msgmni && echo '32000 1024000000 500 4' > /proc/sys/kernel/sem && exec \"$@\""  # semmni
 )
-
-
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program."""
-    require("gcc")
-    made = tmp_path_factory.mktemp("matrix") / "sysv_matrix"
-    source = ROOT / "tests" / "interop" / "sysv_matrix.c"
-    subprocess.run(["gcc", "-O1", "-w", "-o", made, source], check=True, timeout=60, env=environment())
-    return made
 
 
 @pytest.fixture(scope="module")

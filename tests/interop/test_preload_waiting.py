@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.interop.leases import wait_for_a_lease_to_end
 from tests.ipcserver.serving import Serving
-from tests.peers import ROOT, Background, environment, require
+from tests.peers import Background, environment
 
 WARM = 30
-
-
-@pytest.fixture(scope="module")
-def sysv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program of benchmarks/preload.py: its processes hold something and wait in msgrcv."""
-    require("gcc")
-    made = tmp_path_factory.mktemp("sysv") / "sysv"
-    source = ROOT / "benchmarks" / "rpc" / "sysv.c"
-    subprocess.run(["gcc", "-O1", "-w", "-o", made, source], check=True, timeout=60, env=environment())
-    return made
 
 
 def _memory(pid: int) -> int:
