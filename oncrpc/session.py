@@ -275,6 +275,9 @@ class StreamSession(Origin, Connection):
             self._server.notice("record too large", self.peer, f"no memory left for it: {error}")
             self._give_up("record too large")
             return len(view)
+        except MalformedMessage as error:
+            self._malformed(error)
+            return len(view)
         finally:
             self._running = False
 
@@ -338,9 +341,7 @@ class StreamSession(Origin, Connection):
             self._server.notice("record too large", self.peer, str(error))
             self._give_up("record too large")
         except MalformedMessage as error:
-            self._server.counters.malformed += 1
-            self._server.notice("malformed message", self.peer, str(error))
-            self._give_up("malformed message")
+            self._malformed(error)
         finally:
             self._running = False
             if self.half_closed:
@@ -585,6 +586,12 @@ class StreamSession(Origin, Connection):
         framed = frame_record_parts(reply, size) if size else (_PACK(LAST_FRAGMENT | sum(map(len, reply))), *reply)
         self.queued += sum(map(len, framed))
         self.out += framed
+
+    def _malformed(self, error: MalformedMessage) -> None:
+        """What came is no message: nothing after it can be trusted."""
+        self._server.counters.malformed += 1
+        self._server.notice("malformed message", self.peer, str(error))
+        self._give_up("malformed message")
 
     def _give_up(self, reason: str) -> None:
         """Read nothing more; close when what is answered is sent."""

@@ -431,3 +431,16 @@ def test_a_late_reply_is_the_same_by_the_short_way_and_by_the_long_one(value: ob
         with pytest.raises(RuntimeError, match="answered before"):
             program.calls[0].reply(b"again")
     assert sent[0] == sent[1]
+
+
+def test_a_large_record_that_is_no_message_ends_its_connection_with_its_last_bytes() -> None:
+    bench = Bench()
+    record = frame_record(bytes(4) + b"\0\0\0\7" + bytes(100_000))
+    bench.receive(NULL + record[:-100])
+    bench.sent()
+    data = bytearray(record[-100:] + NULL * 1000)
+    taken = bench.session.receive_large(memoryview(data))
+    assert taken
+    assert bench.session.finished
+    assert [notice.kind for notice in bench.notices.notices] == ["malformed message"]
+    assert bench.server.counters.malformed == 1
